@@ -1,0 +1,74 @@
+# Kubeloop. `make help` lists what there is. Every target sets up .venv when it has to; nothing else need be typed.
+PYTHON ?= python3
+VENV := .venv
+UV_VERSION := 0.13.8
+STAMP := $(VENV)/.set-up
+PY := $(VENV)/bin/python
+BAD ?=
+
+# A python that was named is taken at its word; otherwise the versioned commands are tried too.
+CANDIDATES = $(if $(filter file,$(origin PYTHON)),python3 python3.12 python3.11,"$(PYTHON)")
+
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test slow network check lint type imports compile readme golden bench ci clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## Make .venv from uv.lock (every other target does so by itself)
+	@:
+
+demo: $(STAMP) ## Train, judge, serve and ask the heart example; BAD=data or BAD=model for a refusal
+	@$(PY) -m kubeloop.cli.demo $(BAD)
+
+test: $(STAMP) ## The tests that need no network, on two processes
+	@$(PY) -m pytest -n 2 --dist loadfile -m "not network and not bench and not slow"
+
+slow: $(STAMP) ## The long tests: README's commands, the large examples, hundreds of races
+	@$(PY) -m pytest -n 2 --dist loadfile -m "slow and not bench"
+
+network: $(STAMP) ## The tests that need the package index
+	@$(PY) -m pytest -m network
+
+check: lint type imports golden ## Everything that is judged without running the tests
+
+lint: $(STAMP) ## Style and likely mistakes (ruff)
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+
+type: $(STAMP) ## Strict types (mypy)
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/mypy .ci/set_up.py .ci/readme.py
+	@$(VENV)/bin/mypy --config-file .ci/mypy-tests.ini tests
+
+imports: $(STAMP) ## Which room may import which (import-linter)
+	@$(VENV)/bin/lint-imports --no-logo
+
+compile: $(STAMP) ## Compile the pipelines into their golden files, and the components' READMEs
+	@$(PY) -m kubeloop.pipelines.compile
+	@$(PY) -m kubeloop.components.readme
+
+readme: $(STAMP) ## Run README's commands and write what they print into it
+	@$(PY) .ci/readme.py --write
+
+golden: $(STAMP) ## Compile twice, under two hash seeds; both must equal the committed files
+	@PYTHONHASHSEED=1 $(PY) -m kubeloop.pipelines.compile --check
+	@PYTHONHASHSEED=2 $(PY) -m kubeloop.pipelines.compile --check
+	@$(PY) -m kubeloop.components.readme --check
+
+bench: $(STAMP) ## Measure and print
+	@$(PY) -m pytest -m bench -q -s
+
+ci: check test slow network ## All of it
+
+clean: ## Remove what was built or cached; .venv and .kubeloop stay
+	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# The stamp is written last: a set-up that was interrupted starts again.
+$(STAMP): uv.lock pyproject.toml Makefile
+	$(eval FOUND := $(shell sh .ci/find-python $(CANDIDATES)))
+	$(if $(findstring Kubeloop needs,$(FOUND)),$(error $(FOUND)))
+	@"$(FOUND)" .ci/set_up.py $(VENV) $(UV_VERSION) $(STAMP)

@@ -1,0 +1,5 @@
+"""The component `ingest`."""
+
+from kubeloop.components.ingest.component import ingest
+
+__all__ = ["ingest"]

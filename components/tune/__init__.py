@@ -1,0 +1,5 @@
+"""The component `tune`."""
+
+from kubeloop.components.tune.component import tune
+
+__all__ = ["tune"]

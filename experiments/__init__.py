@@ -1,0 +1,1 @@
+"""Hyperparameter search: one neutral search, run locally or on Katib."""

@@ -1,0 +1,55 @@
+"""Options that several commands share."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kubeloop.errors import InputError
+from kubeloop.site import Site
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+CONTRACT = click.argument("contract", type=click.Path(path_type=Path), default="loop.yaml")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+HOME = click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    envvar="KUBELOOP_HOME",
+    help="State of all runs.  [default: .kubeloop beside loop.yaml]",
+)
+
+
+def existing_site(home: Path | None) -> Site:
+    """The site of a home that a run has made: what was asked for, else `.kubeloop` here.
+
+    Raises:
+        InputError: There is none.
+    """
+    from kubeloop.site import laptop
+
+    place = (home or Path(".kubeloop")).resolve()
+    if not place.is_dir():
+        shown = os.path.relpath(place)
+        raise InputError(
+            f"a home with runs was expected at {shown}, but there is none",
+            "go to the folder of your loop.yaml, name another with --home, or make one with `kubeloop run`",
+            home=shown,
+        )
+    return laptop(place, place.parent)
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Where commands print: as wide as the terminal, or 110 columns where there is none."""
+    from rich.console import Console
+
+    wanted = Console(stderr=stderr, highlight=False)
+    return wanted if wanted.is_terminal else Console(stderr=stderr, highlight=False, width=110)
+
+
+def shown_path(path: Path) -> str:
+    """A path as a person would type it from here."""
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith("../..") else str(path)

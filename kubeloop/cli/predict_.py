@@ -1,0 +1,106 @@
+"""`kubeloop predict`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kubeloop.cli.options import HOME, shown_path
+from kubeloop.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@click.command(
+    "predict",
+    epilog="""\b
+Examples:
+  kubeloop predict heart --in new.csv --out answers.csv
+  kubeloop predict heart@3 --in new.parquet
+  echo '[{"age": 63, "sex": 1}]' | kubeloop predict heart --in -""",
+)
+@click.argument("model")
+@HOME
+@click.option("--in", "rows", required=True, metavar="FILE", help="CSV, Parquet, JSON rows, or - for JSON on stdin.")
+@click.option("--out", type=click.Path(path_type=Path), help="CSV or Parquet to write.  [default: JSON to stdout]")
+def command(model: str, home: Path | None, rows: str, out: Path | None) -> None:
+    """Score rows with MODEL: NAME (its champion), NAME@VERSION, NAME@DIGEST.
+
+    The answers are those of the endpoint: the same package, the same checks of the input.
+    """
+    from kubeloop.cli.api import load
+
+    if out is not None:
+        _check_out(out)
+    package = load(model, home=home)
+    answers = answers_frame(package.predict(read_rows(rows)), package.classes)
+    if out is None:
+        # Not `to_json`, which rounds: the answer is the endpoint's to the last digit.
+        click.echo(json.dumps(answers.to_dict(orient="records")))
+        return
+    fresh = out.with_name(out.name + ".tmp")
+    if out.suffix == ".parquet":
+        answers.to_parquet(fresh, index=False)
+    else:
+        answers.to_csv(fresh, index=False)
+    fresh.replace(out)
+    click.echo(f"wrote  {shown_path(out)}  ({len(answers):,} rows, package {package.digest[7:19]})")
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix not in (".csv", ".parquet"):
+        raise InputError(f"a file that ends in .csv or .parquet was expected after --out, got {out}", "name it so")
+    if not out.parent.is_dir():
+        raise InputError(f"there is no folder {out.parent} to write {out.name} into", "make it first")
+
+
+def read_rows(place: str) -> Any:
+    """Rows from a file or from standard input: a frame, or a list of JSON rows.
+
+    Raises:
+        InputError: The file is missing, or not what its ending says.
+    """
+    import pandas as pd
+
+    from kubeloop.data.csv_files import MISSING, read_header
+
+    if place == "-":
+        return _json_rows(sys.stdin.read(), "standard input")
+    path = Path(place)
+    if not path.is_file():
+        raise InputError(f"a file with rows was expected at {place}, but there is none", "check the path after --in")
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        if path.suffix == ".json":
+            return _json_rows(path.read_text(encoding="utf-8"), place)
+        header = read_header(path, place)  # the same eyes as at ingest
+        return pd.read_csv(path, sep=header.delimiter, na_values=list(MISSING), encoding="utf-8-sig")
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"{place} cannot be read as {path.suffix or 'CSV'}: {error}", "give CSV, Parquet or JSON rows"
+        ) from error
+
+
+def _json_rows(text: str, place: str) -> list[Any]:
+    try:
+        rows = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"JSON rows were expected from {place}: {error}", "give a list of objects") from error
+    if not isinstance(rows, list):
+        raise InputError(f"a list of rows was expected from {place}, got {type(rows).__name__}", "wrap the row in [ ]")
+    return rows
+
+
+def answers_frame(answers: Any, classes: list[Any] | None) -> "pd.DataFrame":
+    """Answers as a table: `prediction`, and a `probability_<class>` column per class."""
+    import pandas as pd
+
+    frame = pd.DataFrame({"prediction": answers.values if answers.labels is None else answers.labels})
+    if answers.probabilities is not None:
+        for index, label in enumerate(classes or []):
+            frame[f"probability_{label}"] = answers.probabilities[:, index]
+    return frame

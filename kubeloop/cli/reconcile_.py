@@ -1,0 +1,42 @@
+"""`kubeloop reconcile`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from kubeloop.cli.options import HOME, JSON, existing_site
+
+
+@click.command(
+    "reconcile",
+    epilog="""\b
+Examples:
+  kubeloop reconcile
+  kubeloop reconcile heart --json""",
+)
+@click.argument("name", required=False)
+@HOME
+@JSON
+def command(name: str | None, home: Path | None, as_json: bool) -> None:
+    """Finish or undo what stopped half-way, until ledger, desired record, endpoint and champion agree.
+
+    Without NAME for every registered model.
+    """
+    from kubeloop.cli.moves import beside, booted, now
+    from kubeloop.registry.versions import search
+    from kubeloop.rollout.promotion import reconcile
+    from kubeloop.store import open_engine
+
+    site = existing_site(home)
+    names = [name] if name else sorted({version.name for version in search(open_engine(site), site.namespace)})
+    found = [reconcile(site, each, beside(site, each, booted(site, each)), now()) for each in names]
+    if as_json:
+        click.echo(json.dumps({"models": found}))
+        return
+    for facts in found:
+        champion = facts["champion"][7:19] if facts["champion"] else "none"
+        done = "; ".join(facts["actions"]) or "all agreed already"
+        click.echo(f"{facts['name']:<16} champion {champion:<14} {done}")
+    if not found:
+        click.echo("no model is registered; `kubeloop run` registers one")

@@ -1,0 +1,38 @@
+"""The contract's words about the endpoint."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from kubeloop.contract.base import Strict
+
+
+class Resources(Strict):
+    """Kubernetes quantities."""
+
+    cpu: str = Field("1", description="Such as 500m or 2.")
+    memory: str = Field("1Gi", description="Such as 1Gi.")
+
+
+class Replicas(Strict):
+    """How many copies run."""
+
+    minimum: int = Field(1, ge=0, description="Copies at rest.")
+    maximum: int = Field(1, ge=1, description="Copies under load.")
+
+
+class Slo(Strict):
+    """What the endpoint promises."""
+
+    p99_ms: float = Field(100.0, gt=0, description="99 of 100 answers come within so many milliseconds.")
+    availability: float = Field(0.99, gt=0, lt=1, description="Share of requests that are answered.")
+
+
+class Serving(Strict):
+    """The endpoint. `answers`: V1 always carries `predictions` (labels or values); `both` adds `probabilities`."""
+
+    answers: Literal["labels", "probabilities", "both"] = Field("both", description="What an answer carries.")
+    resources: Resources = Resources()
+    replicas: Replicas = Replicas()
+    slo: Slo = Slo()
+    service_account: str | None = Field(None, description="Kubernetes ServiceAccount of the predictor.")

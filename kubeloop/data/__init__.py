@@ -1,0 +1,1 @@
+"""Sources, joins, snapshots, rules and quarantine, splitting."""

@@ -1,0 +1,1 @@
+"""Which packages exist under a name, and which one is the champion."""

@@ -1,0 +1,66 @@
+"""Find the Site: a mounted `site.yaml`, or this machine."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from kubeloop.errors import InputError
+from kubeloop.site.model import Site, laptop
+
+SITE_DIR = "/etc/kubeloop/site"
+
+
+def load_site(environ: Mapping[str, str] = os.environ) -> Site:
+    """The Site of this process.
+
+    `$KUBELOOP_SITE_DIR` (default `/etc/kubeloop/site`) with a `site.yaml`. Without that file (an optional mount
+    that is absent is an empty folder) the laptop at `$KUBELOOP_HOME` (default `.kubeloop`) with `$KUBELOOP_INPUTS`.
+
+    Raises:
+        InputError: `site.yaml` is not a Site; all findings are named.
+    """
+    file = Path(environ.get("KUBELOOP_SITE_DIR") or SITE_DIR) / "site.yaml"
+    if file.is_file():
+        return _read(file)
+    inputs = environ.get("KUBELOOP_INPUTS")
+    return laptop(Path(environ.get("KUBELOOP_HOME") or ".kubeloop"), Path(inputs) if inputs else None)
+
+
+def _read(file: Path) -> Site:
+    import yaml
+
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(
+            f"{file}:{line}: not YAML: {error.problem}", "mend that line", file=str(file), line=line
+        ) from None
+    except (UnicodeDecodeError, yaml.YAMLError):
+        raise InputError(f"{file}: not YAML text in UTF-8", "save it as UTF-8 YAML", file=str(file)) from None
+    if not isinstance(document, dict):
+        raise InputError(
+            f"{file}: keys and values were expected, got {type(document).__name__}",
+            f"write at least store, sql and tracking; known keys: {', '.join(Site.model_fields)}",
+            file=str(file),
+        )
+    try:
+        return Site.model_validate(document)
+    except ValidationError as error:
+        # `from None`: the cause would carry the values, and one of them may be a secret.
+        raise InputError(
+            f"{file}: {'; '.join(_finding(found['loc'], found['type'], found['msg']) for found in error.errors())}",
+            f"known keys: {', '.join(Site.model_fields)}",
+            file=str(file),
+        ) from None
+
+
+def _finding(loc: tuple[int | str, ...], kind: str, message: str) -> str:
+    key = ".".join(str(part) for part in loc)
+    if kind != "extra_forbidden":
+        return f"{key}: {message[:1].lower()}{message[1:]}"
+    nearest = difflib.get_close_matches(key, Site.model_fields, 1)
+    return f"{key} is no known key" + (f", did you mean {nearest[0]}?" if nearest else "")

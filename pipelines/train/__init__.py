@@ -1,0 +1,1 @@
+"""The train pipeline: from the table to the endpoint."""

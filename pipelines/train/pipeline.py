@@ -1,0 +1,107 @@
+"""The train pipeline: ingest, validate, split, tune, train, evaluate, register, deploy."""
+
+from functools import partial
+
+from kfp import dsl
+
+from kubeloop.components.deploy import deploy
+from kubeloop.components.evaluate import evaluate
+from kubeloop.components.ingest import ingest
+from kubeloop.components.refused import refused
+from kubeloop.components.register import register
+from kubeloop.components.split import split
+from kubeloop.components.train import train
+from kubeloop.components.tune import tune
+from kubeloop.components.validate import validate
+from kubeloop.pipelines.placing import place
+
+MINUTE = 60
+
+
+@dsl.pipeline(
+    name="kubeloop-train",
+    description="From a table to a served model, past two gates that can say no.",
+)
+def train_pipeline(  # noqa: PLR0913 - a pipeline's parameters are its form in the Kubeflow UI
+    ingest_contract: str,
+    validate_contract: str,
+    split_contract: str,
+    tune_contract: str,
+    train_contract: str,
+    evaluate_contract: str,
+    register_contract: str,
+    deploy_contract: str,
+    site: str = "kubeloop",
+    cpu: str = "1",
+    memory: str = "2Gi",
+) -> None:
+    """Compose the loop.
+
+    Args:
+        ingest_contract: Section for `ingest`; like all sections escaped canonical JSON.
+        validate_contract: Section for `validate`.
+        split_contract: Section for `split`.
+        tune_contract: Section for `tune`.
+        train_contract: Section for `train`.
+        evaluate_contract: Section for `evaluate`.
+        register_contract: The whole contract, which the package keeps.
+        deploy_contract: Section for `deploy`.
+        site: Name of the ConfigMap and the Secret that describe the site.
+        cpu: CPU limit of every task.
+        memory: Memory limit of every task.
+    """
+    here = partial(place, site=site, cpu=cpu, memory=memory)
+    pure = partial(here, cached=True)
+    world = partial(here, cached=False)
+
+    def refuse(gate: dsl.PipelineTask) -> None:
+        with dsl.Elif(gate.outputs["Output"] == "inconclusive", name="inconclusive"):
+            world(refused(decision=gate.outputs["decision"]), timeout_s=10 * MINUTE)
+        with dsl.Else(name="not-passed"):
+            world(refused(decision=gate.outputs["decision"]), timeout_s=10 * MINUTE)
+
+    ingested = world(ingest(contract=ingest_contract), timeout_s=60 * MINUTE)
+    snapshot = ingested.outputs["Output"]
+    validated = world(
+        validate(contract=validate_contract, snapshot=snapshot, table=ingested.outputs["table"]),
+        timeout_s=60 * MINUTE,
+    )
+    with dsl.If(validated.outputs["Output"] == "pass", name="data-passed"):
+        parted = pure(
+            split(contract=split_contract, snapshot=snapshot, table=validated.outputs["valid"]),
+            timeout_s=60 * MINUTE,
+        )
+        # A search works on the development rows; until it reads them, the order alone says so.
+        tuned = pure(tune(contract=tune_contract), timeout_s=10 * MINUTE).after(parted)
+        trained = pure(
+            train(
+                contract=train_contract,
+                parameters=tuned.output,
+                development=parted.outputs["development"],
+            ),
+            timeout_s=120 * MINUTE,
+        )
+        evaluated = world(
+            evaluate(
+                contract=evaluate_contract,
+                model=trained.outputs["model"],
+                test=parted.outputs["test"],
+            ),
+            timeout_s=60 * MINUTE,
+        )
+        with dsl.If(evaluated.outputs["Output"] == "pass", name="model-passed"):
+            registered = world(
+                register(
+                    contract=register_contract,
+                    snapshot=snapshot,
+                    model=trained.outputs["model"],
+                    evaluation=evaluated.outputs["decision"],
+                ),
+                timeout_s=20 * MINUTE,
+            )
+            world(
+                deploy(contract=deploy_contract, package=registered.outputs["Output"]),
+                timeout_s=30 * MINUTE,
+            )
+        refuse(evaluated)
+    refuse(validated)

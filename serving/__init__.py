@@ -1,0 +1,1 @@
+"""The processes behind an endpoint, and how they are started, followed and ended."""

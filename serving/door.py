@@ -1,0 +1,217 @@
+"""The ASGI door in front of kserve's application: all that concerns our model is answered here, the rest by kserve.
+
+kserve answers many mistakes of clients with 500, tells the model's internals and logs tracebacks; here they are 4xx.
+"""
+
+import re
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any, Protocol
+
+from kubeloop.errors import InputError, KubeloopError
+from kubeloop.serving import events, wire
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+MAX_BODY = 64 * 2**20
+"""Bytes of a body, also after decompression."""
+
+_V1 = re.compile(r"/v1/models/(?P<name>[^/:]+)(?::(?P<verb>[^/]+))?/?")
+_V2 = re.compile(r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?:/(?P<verb>[^/]+))?/?")
+_JSON: Headers = [(b"content-type", b"application/json")]
+_TEXT = ("utf-8", "utf8", "us-ascii", "ascii")
+
+
+class Served(Protocol):
+    """What the door asks."""
+
+    name: str
+    ready: bool
+
+    @property
+    def version(self) -> str:
+        """The package's digest, once ready."""
+
+    def answer_v1(self, body: bytes) -> dict[str, Any]:
+        """Answer a V1 body; runs outside the event loop."""
+
+    def answer_v2(self, body: bytes, json_length: int | None) -> dict[str, Any]:
+        """Answer a V2 body; runs outside the event loop."""
+
+    def metadata(self) -> dict[str, Any]:
+        """V2 metadata, once ready."""
+
+    async def run(self, work: Callable[[], Any]) -> Any:
+        """Run work in the scoring thread."""
+
+
+class _StatusError(Exception):
+    """An answer that is neither 200 nor 400."""
+
+    def __init__(self, status: int, error: str, headers: Headers | None = None) -> None:
+        super().__init__(error)
+        self.status = status
+        self.headers = headers or []
+
+
+@dataclass
+class Door:
+    """The outermost ASGI application.
+
+    Attributes:
+        app: kserve's application.
+        model: The one model of this process.
+    """
+
+    app: App
+    model: Served
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or hand it to kserve."""
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not path.startswith(("/v1/models/", "/v2/models/", "/v2/repository/")):
+            await self.app(scope, receive, send)
+            return
+        v2 = path.startswith("/v2/")
+        try:
+            body, headers = await self._answer(scope, receive, path)
+            status = 200
+        except _Gone:
+            return
+        except _StatusError as error:
+            status, body, headers = error.status, wire.dump({"error": str(error)}), [*_JSON, *error.headers]
+        except InputError as error:
+            status, body, headers = 400, wire.dump((wire.v2_error if v2 else wire.v1_error)(error)), _JSON
+        except KubeloopError as error:
+            status, body, headers = 500, wire.dump({"error": error.problem}), _JSON
+        length = (b"content-length", str(len(body)).encode())
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive, path: str) -> tuple[bytes, Headers]:
+        if path.startswith("/v2/repository/"):
+            raise _StatusError(403, "models are loaded and unloaded by whoever runs this server, not over the network")
+        found = (_V1 if path.startswith("/v1/") else _V2).fullmatch(path)
+        if found is None:
+            raise _StatusError(404, "there is nothing at this path")
+        self._known(found["name"], found.groupdict().get("version"))
+        verb = found["verb"]
+        if verb in ("predict", "infer"):
+            _only("POST", scope)
+            self._loaded()
+            return await self._infer(scope, receive, v2=verb == "infer")
+        if verb == "explain":
+            raise _StatusError(404, f"the model {self.model.name!r} has no explainer")
+        if verb not in (None, "ready"):
+            raise _StatusError(404, f"there is no {verb!r}; ask for a prediction, for readiness or for metadata")
+        _only("GET", scope)
+        self._loaded()
+        if path.startswith("/v2/") and verb is None:
+            return wire.dump(self.model.metadata()), _JSON
+        return wire.dump({"name": self.model.name, "ready": True}), _JSON
+
+    def _known(self, name: str, version: str | None) -> None:
+        if name != self.model.name:
+            raise _StatusError(404, f"there is no model {name[:100]!r}; this server has {self.model.name!r}")
+        if version is not None and not (self.model.ready and version == self.model.version):
+            raise _StatusError(404, f"there is no version {version[:100]!r} here; leave the version out")
+
+    def _loaded(self) -> None:
+        if not self.model.ready:
+            raise _StatusError(503, f"the model {self.model.name!r} is loading", [(b"retry-after", b"1")])
+
+    async def _infer(self, scope: Scope, receive: Receive, *, v2: bool) -> tuple[bytes, Headers]:
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        content_type = _content_type(headers.get("content-type", ""))
+        body = await _body(headers, receive)
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+
+        def work() -> tuple[bytes, Headers]:
+            plain, event = events.unwrap(headers, content_type, _decompressed(body, encoding))
+            answer = self.model.answer_v2(plain, _json_length(headers)) if v2 else self.model.answer_v1(plain)
+            return (wire.dump(answer), _JSON) if event is None else events.wrap(event, self.model.name, answer)
+
+        made: tuple[bytes, Headers] = await self.model.run(work)
+        return made
+
+
+class _Gone(Exception):
+    """The client left before its request was whole."""
+
+
+def _only(method: str, scope: Scope) -> None:
+    if scope["method"] != method:
+        raise _StatusError(405, f"use {method} here, not {scope['method']}", [(b"allow", method.encode())])
+
+
+def _content_type(value: str) -> str:
+    """The media type without parameters. Any is read as JSON: `curl -d` says that it sends a form."""
+    message = Message()
+    message["content-type"] = value.replace("\n", " ").replace("\r", " ")
+    charset = message.get_content_charset() or "utf-8"
+    if charset.lower() not in _TEXT:
+        raise _StatusError(415, f"the charset {charset[:40]!r} is not read here; send UTF-8")
+    media = value.partition(";")[0].strip().lower()
+    if media == "application/cloudevents-batch+json":
+        raise _StatusError(415, "batches of CloudEvents are not read here; send one event per request")
+    return media
+
+
+async def _body(headers: dict[str, str], receive: Receive) -> bytes:
+    length = headers.get("content-length", "0")
+    if length.isdigit() and int(length) > MAX_BODY:
+        raise _too_large()
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > MAX_BODY:
+            raise _too_large()
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _too_large() -> _StatusError:
+    error = f"the body has more than {MAX_BODY} bytes; send fewer rows per request"
+    # The rest of the body is not read, so the connection cannot be used again.
+    return _StatusError(413, error, [(b"connection", b"close")])
+
+
+def _decompressed(body: bytes, encoding: str) -> bytes:
+    if encoding == "identity":
+        return body
+    if encoding != "gzip":
+        raise _StatusError(415, f"the content encoding {encoding[:40]!r} is not read here; send gzip or none")
+    unzip = zlib.decompressobj(wbits=31)
+    try:
+        plain = unzip.decompress(body, MAX_BODY + 1)
+    except zlib.error:
+        raise InputError("the body is no gzip", "send gzip, or no Content-Encoding") from None
+    if len(plain) > MAX_BODY:
+        raise _too_large()
+    if not unzip.eof:
+        raise InputError("the gzip body ends too early", "send it whole")
+    return plain
+
+
+def _json_length(headers: dict[str, str]) -> int | None:
+    """Length of the JSON part of a body with binary tensors behind it."""
+    text = headers.get("inference-header-content-length")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise InputError(
+            "Inference-Header-Content-Length should be a whole number", "give the length of the JSON in bytes"
+        )
+    return int(text)

@@ -1,0 +1,80 @@
+"""What holds for every test: UTC, no settings of the caller's, no process left behind."""
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+MARK = "KUBELOOP_TEST_SESSION"
+# Python's own helpers, which end with the process they serve.
+HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "loky.backend.resource_tracker")
+
+os.environ["TZ"] = "UTC"
+time.tzset()
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+OF_THE_CALLER = ("KUBELOOP_", "MLFLOW_TRACKING", "MLFLOW_RUN", "MLFLOW_EXPERIMENT")
+for name in [name for name in os.environ if name.startswith(OF_THE_CALLER)]:
+    del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def surroundings_left_as_found() -> Iterator[None]:
+    """Fail a test that leaves another environment or working directory to the next one, and put both back."""
+    place, before = Path.cwd(), _of_the_caller()
+    yield
+    after = _of_the_caller()
+    for name in after.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+    moved = Path.cwd()
+    os.chdir(place)
+    assert after == before, "a test has left the environment changed"
+    assert moved == place, "a test has left the working directory changed"
+
+
+def _of_the_caller() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(OF_THE_CALLER) and name != MARK}
+
+
+def left_over(mark: str) -> list[psutil.Process]:
+    """Living processes that inherited this session's mark, or descend from it, but for Python's own helpers."""
+    own = psutil.Process()
+    found = {process.pid: process for process in own.children(recursive=True)}
+    for process in psutil.process_iter():
+        try:
+            if process.pid != own.pid and process.environ().get(MARK) == mark:
+                found[process.pid] = process
+        except psutil.Error:
+            continue
+    return [process for process in found.values() if _counts(process)]
+
+
+def _counts(process: psutil.Process) -> bool:
+    try:
+        command = " ".join(process.cmdline())
+        return process.status() != psutil.STATUS_ZOMBIE and not any(helper in command for helper in HELPERS)
+    except psutil.Error:
+        return False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_left_behind() -> Iterator[None]:
+    """Fail the session when a process that a test started outlives it, and end what is left."""
+    mark = os.environ[MARK] = f"{os.getpid()}-{secrets.token_hex(8)}"
+    yield
+    _, alive = psutil.wait_procs(left_over(mark), timeout=3)
+    told = [f"{process.pid}: {' '.join(process.cmdline())}" for process in alive if process.is_running()]
+    for process in alive:
+        process.kill()
+    assert not told, "processes that tests started are still alive: " + "; ".join(told)

@@ -1,0 +1,195 @@
+"""Planted values: a personal, a denied and an audited column go through a whole run, and what came out is searched.
+
+Values of the personal and the denied column may stand in the source file alone. The audited column is a group that only
+the fairness report names: it reaches no model, no package and no log.
+"""
+
+import io
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+PII, PHONE, DENIED, AUDIT, SEEN = "Zyqanthe", "8675309", "Wexlorpe", "Qubbinar", "Vermilith"
+CONTRACT = """\
+kubeloop: 1
+name: planted
+data:
+  sources:
+    - {name: people, path: people.csv}
+  columns:
+    person: {type: text, policy: pii, pattern: "^[A-Z]"}
+    phone: {type: integer, policy: pii, minimum: 1}
+    diagnosis: {type: text, policy: deny}
+    origin: {type: category, policy: audit_only}
+    age: {type: integer, minimum: 18, maximum: 100}
+    colour: {type: category}
+    label: {type: integer}
+target: {column: label, task: binary, positive: 1}
+estimator: {kind: logistic_regression}
+metrics: {primary: roc_auc}
+slices:
+  - {name: old, where: age > 60}
+gate: {quarantine_at_most: 0.2}
+seed: 3
+"""
+
+
+def table() -> str:
+    lines = ["person,phone,diagnosis,origin,age,colour,label"]
+    for row in range(400):
+        age = 18 + row * 7 % 80
+        if row % 50 == 7:
+            age = 900 + row  # breaks a rule of a column that may be seen
+        person = (
+            f"{PII}{row:04d}" if row % 50 != 9 else f"{PII.lower()}{row:04d}"
+        )  # breaks the pattern of a personal one
+        phone = f"{PHONE}{row:04d}" if row % 50 != 11 else f"x{PHONE}{row:04d}"  # does not fit its type
+        label = int((age % 100) + row * 37 % 101 > 100)
+        lines.append(f"{person},{phone},{DENIED}{row % 9},{AUDIT}{row % 3},{age},{SEEN if row % 3 else 'blue'},{label}")
+    return "\n".join(lines) + "\n"
+
+
+def texts(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
+    """All that can be read in a file: its bytes, and what Parquet or a zip archive have compressed."""
+    yield name, content
+    if content[:4] == b"PAR1":
+        import pyarrow.parquet as pq
+
+        for column, values in pq.read_table(io.BytesIO(content)).to_pydict().items():
+            yield f"{name}:{column}", "\n".join(map(str, values)).encode()
+    elif content[:2] == b"PK":
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for member in archive.namelist():
+                yield from texts(f"{name}:{member}", archive.read(member))
+
+
+def places(root: Path, needle: str) -> list[str]:
+    pattern = re.compile(re.escape(needle.encode()), re.IGNORECASE)
+    found = []
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and not path.is_symlink() and path.name != "people.csv":
+            found += [
+                where for where, text in texts(str(path.relative_to(root)), path.read_bytes()) if pattern.search(text)
+            ]
+    return found
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("planted")
+    (folder / "people.csv").write_text(table(), encoding="utf-8")
+    (folder / "loop.yaml").write_text(CONTRACT, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def said(project: Path, kubeloop: Callable[..., Any], environment: Callable[[], dict[str, str]]) -> str:
+    """All that the commands of a whole life of a model print."""
+    run = kubeloop("run", "--json", cwd=project)
+    assert run.code == 0, run.err + run.out
+    assert run.tasks["validate"]["facts"]["quarantined"] > 16, "the planted rows are not in quarantine"
+    words = [run.out, run.err]
+    (project / "served.log").write_text(asked(project, environment()), encoding="utf-8")
+    for command in (
+        ("runs", "--json"),
+        ("status",),
+        ("versions", "planted"),
+        ("open", "--print"),
+        ("open", run.run["run_id"], "--print"),
+        ("diff", run.run["run_id"], "planted@1"),
+        ("predict", "planted", "people.csv"),
+        ("ledger", "show", "--name", "planted"),
+    ):
+        done = kubeloop(*command, cwd=project)
+        words += [f"{command}: {done.out}", f"{command}: {done.err}"]
+        assert "Traceback" not in done.err
+    return "\n".join(words)
+
+
+def asked(project: Path, environment: dict[str, str]) -> str:
+    """What a served model answers to a row and to one with personal values in it; and what the server says."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = project / "server.log"
+    with log.open("wb") as stream:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "kubeloop.cli.main", "serve", "planted", "--port", str(port)],
+            cwd=project,
+            env=environment,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    rows = [
+        {"age": 50, "colour": SEEN},
+        {"age": 50, "colour": SEEN, "person": f"{PII}0001", "diagnosis": f"{DENIED}1"},
+    ]
+    try:
+        return "\n".join(ask(port, row, log) for row in rows)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def ask(port: int, row: dict[str, Any], log: Path) -> str:
+    body = json.dumps({"instances": [row]}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models/planted:predict", body)
+    request.add_header("Content-Type", "application/json")
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return str(answer.status)
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > deadline:
+                return f"{error.code} {error.read().decode()}"
+        except urllib.error.URLError:
+            assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
+        time.sleep(0.1)
+
+
+TABLES = re.compile(r"/(ingest|validate|split)/\w+/part-")
+"""What tasks hand each other: rows, on their way to training, behind the same doors as the source."""
+
+
+@pytest.mark.parametrize("needle", [PII, PHONE, DENIED])
+def test_personal_and_denied_values_are_in_nothing_that_is_shown_kept_or_logged(
+    needle: str, project: Path, said: str
+) -> None:
+    assert needle.lower() not in said.lower()
+    assert [place for place in places(project, needle) if not TABLES.search(place)] == []
+
+
+def test_denied_values_are_not_even_in_the_snapshot(project: Path, said: str) -> None:
+    assert places(project, DENIED) == []
+
+
+@pytest.mark.xfail(strict=True, reason="ingest keeps personal columns, for rules, ids and groups; see data/ingest.py")
+@pytest.mark.parametrize("needle", [PII, PHONE])
+def test_personal_values_are_not_in_the_tables_between_tasks(needle: str, project: Path, said: str) -> None:
+    assert places(project, needle) == []
+
+
+def test_an_audited_group_reaches_no_package_no_log_and_no_mirror(project: Path, said: str) -> None:
+    assert [place for place in places(project, AUDIT) if not TABLES.search(place)] == []
+
+
+def test_what_may_be_seen_is_found_by_the_same_search(project: Path, said: str) -> None:
+    kept = " ".join(places(project, SEEN))
+    assert all(place in kept for place in ("packages/", "quarantine/part-0", "test/part-0"))
+    told = " ".join(places(project, "logistic_regression"))
+    assert all(place in told for place in ("mlflow.db", "runs/", "log.txt"))
+    shown = " ".join(places(project, "planted"))
+    assert all(place in shown for place in ("reports/", "store/mlflow/", "kubeloop.db", "server.log"))

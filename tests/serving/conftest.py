@@ -1,0 +1,125 @@
+"""Real packages for the serving tests, made by the rooms that make them."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from kubeloop.contract import Contract, sections_of
+from kubeloop.data.tables import write_table
+from kubeloop.decisions import Check, decide
+from kubeloop.learning.training import train
+from kubeloop.packaging.build import build
+from kubeloop.packaging.read import read_package
+from kubeloop.serving import process
+from kubeloop.site import Site, laptop
+
+NAME = "toy"
+ROW = {"age": 61.5, "dose": 0.25, "ward": "north", "smoker": True}
+COLUMNS = list(ROW)
+
+
+def contract(seed: int = 1, task: str = "binary", **more: Any) -> Contract:
+    """A contract for `table`."""
+    kinds = {"age": "number", "dose": "number", "ward": "category", "smoker": "boolean"}
+    columns: dict[str, Any] = {"key": {"type": "integer"}, **{name: {"type": kind} for name, kind in kinds.items()}}
+    regression = task == "regression"
+    columns["ill"] = {"type": "number" if regression else "category"}
+    target = {"column": "ill", "task": task} | ({} if regression else {"positive": "yes"})
+    return Contract.model_validate(
+        {
+            "kubeloop": 1,
+            "name": NAME,
+            "data": {"sources": [{"name": "main", "path": "x.csv"}], "id": ["key"], "columns": columns},
+            "target": target,
+            "estimator": {"kind": "ridge" if regression else "logistic_regression"},
+            "metrics": {"primary": "rmse" if regression else "roc_auc"},
+            "seed": seed,
+        }
+        | more
+    )
+
+
+def table(seed: int, regression: bool = False) -> pa.Table:
+    """Development rows that follow another rule with another seed."""
+    rng = np.random.default_rng(seed)
+    n = 120
+    age, dose = rng.uniform(20, 90, n).round(1), rng.normal(size=n)
+    dose[::17] = np.nan
+    score = (age - 55) / (5 + seed) - np.nan_to_num(dose)
+    ward = rng.choice(["north", "south", "1"], n).astype(object)
+    frame = pd.DataFrame({"key": np.arange(n), "age": age, "dose": dose, "ward": ward, "smoker": rng.random(n) < 0.3})
+    frame["ill"] = score if regression else np.where(rng.random(n) < 1 / (1 + np.exp(-score)), "yes", "no")
+    return pa.Table.from_pandas(frame.assign(_fold=np.arange(n) % 5), preserve_index=False)
+
+
+def make_package(folder: Path, seed: int, task: str = "binary", **more: Any) -> Path:
+    """A package of a model that was trained on `table(seed)`."""
+    agreed = contract(seed, task, **more)
+    data = folder / f"data-{seed}"
+    facts = write_table(table(seed, task == "regression"), data)
+    train(sections_of(agreed).train, {}, data, folder / f"model-{seed}")
+    estimate = {"value": 0.8, "low": 0.7, "high": 0.9, "method": "delong", "n": 30}
+    decision = decide("model", [Check(name="threshold", verdict="pass", reason="good enough")])
+    evaluation = {"metrics": {agreed.metrics.primary: estimate}, "decision": decision}
+    out = folder / f"package-{seed}"
+    build(folder / f"model-{seed}", agreed, evaluation, facts.digest, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two packages of one name that answer differently."""
+    folder = tmp_path_factory.mktemp("packages")
+    return make_package(folder, 1), make_package(folder, 2)
+
+
+@pytest.fixture
+def make() -> Any:
+    """`make_package`."""
+    return make_package
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return laptop(tmp_path / "home")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A running predictor and a client for it."""
+
+    running: process.Predictor
+    client: httpx.Client
+    package: Any
+
+    def v1(self, body: Any, **headers: str) -> httpx.Response:
+        return self._post(f"/v1/models/{NAME}:predict", body, headers)
+
+    def v2(self, body: Any, **headers: str) -> httpx.Response:
+        return self._post(f"/v2/models/{NAME}/infer", body, headers)
+
+    def _post(self, path: str, body: Any, headers: dict[str, str]) -> httpx.Response:
+        named = {"content-type": "application/json"} | {key.replace("_", "-"): text for key, text in headers.items()}
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.client.post(path, content=content, headers=named)
+
+
+@pytest.fixture(scope="session")
+def endpoint(packages: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """One real server for all tests that only ask."""
+    folder = tmp_path_factory.mktemp("endpoint")
+    running = process.start(packages[0], NAME, folder / "log", folder)
+    try:
+        process.wait_ready(running)
+        with httpx.Client(base_url=running.url, timeout=20) as client:
+            yield Endpoint(running, client, read_package(packages[0]))
+    finally:
+        process.stop(running)

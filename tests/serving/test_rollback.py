@@ -1,0 +1,157 @@
+"""One command, and the old model answers again in under ten seconds, without a failed request meanwhile."""
+
+import datetime as dt
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from kubeloop.ledger import entries, verify
+from kubeloop.packaging.read import read_package
+from kubeloop.registry.champions import champion
+from kubeloop.registry.versions import register
+from kubeloop.rollout.promotion import promote
+from kubeloop.rollout.steps import answered_here
+from kubeloop.serving.local import running
+from kubeloop.site import Site
+from kubeloop.store.engine import open_engine
+
+NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
+NAME = "toy"
+ROW = {"age": 61.5, "dose": 0.25, "ward": "north", "smoker": True}
+LIMIT_S = 10.0
+
+
+def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """The first true answer; polls, for other processes do the work."""
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, "it did not happen in time"
+        threading.Event().wait(0.02)
+    return found
+
+
+def kubeloop(site: Site, *words: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "kubeloop.cli.main", *words, "--home", str(site.home), "--json"],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+@contextmanager
+def serving(site: Site) -> Iterator["subprocess.Popen[bytes]"]:
+    assert site.home is not None
+    log = site.home / "serve.log"
+    command = [sys.executable, "-m", "kubeloop.cli.main", "serve", NAME, "--port", "0", "--home", str(site.home)]
+    with log.open("wb") as stream:
+        child = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+    try:
+        until(lambda: child.poll() is not None or running(site.home))
+        assert child.poll() is None, log.read_text()
+        yield child
+    finally:
+        child.send_signal(signal.SIGINT)
+        child.wait(timeout=40)
+
+
+class Load:
+    """Clients that ask all the time; what each answer was, when, and what failed."""
+
+    def __init__(self, url: str, answers: dict[str, Any]) -> None:
+        self.seen: list[tuple[float, str]] = []
+        self.failed: list[str] = []
+        self._answers = answers
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(url, keep)) for keep in (True, False)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def first(self, digest: str, after: float) -> float | None:
+        return next((at for at, given in self.seen if given == digest and at >= after), None)
+
+    def _ask(self, url: str, keep: bool) -> None:
+        client = httpx.Client(base_url=url, timeout=30)
+        while not self._stop.wait(0.01):
+            try:
+                if not keep:
+                    client.close()
+                    client = httpx.Client(base_url=url, timeout=30)
+                given = client.post(f"/v1/models/{NAME}:predict", json={"instances": [ROW]})
+                assert given.status_code == 200, given.text
+                digest = next(key for key, value in self._answers.items() if value == given.json()["probabilities"])
+                self.seen.append((time.monotonic(), digest))
+            except (httpx.HTTPError, AssertionError, StopIteration) as error:
+                self.failed.append(repr(error))
+        client.close()
+
+
+@pytest.fixture
+def two(site: Site, packages: tuple[Path, Path]) -> dict[str, Any]:
+    """Two champions, one after the other; digest -> its answer to `ROW`."""
+    engine = open_engine(site)
+    for package in packages:
+        version = register(engine, site, package, "run", NOW)
+        promote(site, NAME, version.digest, "run", answered_here(site), NOW)
+    engine.dispose()
+    return {p.digest: p.predict([ROW]).probabilities.tolist() for p in map(read_package, packages)}
+
+
+def rolled_back_in(site: Site, load: Load, digest: str) -> float:
+    began = time.monotonic()
+    facts = kubeloop(site, "rollback", NAME)
+    assert facts["digest"] == digest
+    until(lambda: load.first(digest, began))
+    return load.first(digest, began) - began
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["served-before", "never-booted"])
+def test_rollback_under_load(site: Site, two: dict[str, Any], warm: bool) -> None:
+    old, new = two
+    engine = open_engine(site)
+    with serving(site) as child:
+        (entry,) = running(site.home)
+        with Load(entry.url, two) as load:
+            until(lambda: load.first(new, 0.0))
+            if warm:
+                # Back, forth and back: the second way back finds the old predictor still there.
+                kubeloop(site, "rollback", NAME)
+                until(lambda: len(psutil.Process(child.pid).children()) == 2)
+                promote(site, NAME, new, "again", answered_here(site), NOW)
+                moved = time.monotonic()
+                until(lambda: load.first(new, moved))
+            count = len([e for e in entries(engine, "default") if e.kind != "registration"])
+            seconds = rolled_back_in(site, load, old)
+            added = [e.kind for e in entries(engine, "default") if e.kind != "registration"][count:]
+        assert load.failed == []
+        assert seconds < LIMIT_S
+        assert added == ["rollback"]
+        assert champion(engine, "default", NAME).digest == old
+        assert running(site.home)[0].digest == old
+        # What answered last answers still.
+        assert load.seen[-1][1] == old
+        verify(engine, "default")
+        print(f"old answers after {seconds:.2f} s, {len(load.seen)} requests, none failed")
+    engine.dispose()
