@@ -1,6 +1,21 @@
-"""The tables. Times are ISO 8601 text in UTC: SQLite has no time zones, and the ledger hashes what it stores."""
+"""The tables. Times are ISO 8601 text in UTC: SQLite has no time zones, and the ledger hashes what it stores.
 
-from sqlalchemy import Column, Integer, MetaData, PrimaryKeyConstraint, String, Table, Text, UniqueConstraint
+In the inference log, whose rows are many and looked up by time, they are integers: microseconds since 1970 UTC.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 metadata = MetaData()
 
@@ -60,3 +75,81 @@ desired = Table(
     PrimaryKeyConstraint("namespace", "name", name="desired_pk"),
 )
 """What an endpoint was last told to serve."""
+
+log_services = Table(
+    "log_services",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("namespace", String(63), nullable=False),
+    Column("service", String(253), nullable=False),
+    Column("component", String(63), nullable=False),
+    UniqueConstraint("namespace", "service", "component", name="log_services_key"),
+)
+"""Whose predictions are logged."""
+
+log_models = Table(
+    "log_models",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("service", Integer, nullable=False),
+    Column("version", String(253), nullable=False),
+    Column("digest", String(71), nullable=False),
+    Column("document", Text, nullable=False),
+    UniqueConstraint("service", "version", "digest", name="log_models_key"),
+)
+"""What answered: the model's version, its columns and classes (`kubeloop.monitoring.log.models.LoggedModel`)."""
+
+log_segments = Table(
+    "log_segments",
+    metadata,
+    Column("name", String(120), primary_key=True),
+    Column("moved_at", BigInteger, nullable=False),
+    Column("records", Integer, nullable=False),
+)
+"""Segment files whose records are in these tables: none is moved twice, also after retention took its rows away."""
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("service", Integer, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("model", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("answered_at", BigInteger, nullable=True),
+    Column("inputs", LargeBinary, nullable=True),
+    Column("outputs", LargeBinary, nullable=True),
+    PrimaryKeyConstraint("service", "event_id", name="predictions_pk"),
+    Index("predictions_at", "service", "at"),
+    sqlite_with_rowid=False,
+)
+"""One row for each request: rows of cells in the model's order, and what it answered; either may be missing."""
+
+prediction_keys = Table(
+    "prediction_keys",
+    metadata,
+    Column("service", Integer, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("row", Integer, nullable=False),
+    PrimaryKeyConstraint("service", "key", "at", "event_id", "row", name="prediction_keys_pk"),
+    Index("prediction_keys_at", "service", "at"),
+    sqlite_with_rowid=False,
+)
+"""Business keys of predicted rows, by which labels find them; hashed where the key is personal."""
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("service", Integer, nullable=False),
+    Column("by", String(5), nullable=False),
+    Column("ident", Text, nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("observed_at", BigInteger, nullable=False),
+    Column("arrived_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("service", "by", "ident", "row", "revision", name="labels_pk"),
+    sqlite_with_rowid=False,
+)
+"""What came true: by event id and row, or by business key; a correction is a further revision, nothing is altered."""

@@ -1,0 +1,1 @@
+"""Watching: the inference log, its windows, detectors, late labels and performance."""
