@@ -16,7 +16,7 @@ def tune(contract: str) -> str:
     from kubeloop.contract import decode
     from kubeloop.contract.sections import TuneSection
     from kubeloop.contract.text import encode_document
-    from kubeloop.experiments.search import choose
+    from kubeloop.experiments.tuning import choose
     from kubeloop.tracking.task import task
 
     with task("tune") as run:

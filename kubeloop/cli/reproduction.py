@@ -151,7 +151,7 @@ def _again(site: Site, contract: Contract, package: Package | None, scratch: Pat
     from kubeloop.data.tables import read_facts
     from kubeloop.data.validation import validate
     from kubeloop.digests import file_digest
-    from kubeloop.experiments.search import choose
+    from kubeloop.experiments.tuning import choose
     from kubeloop.learning.training import train
 
     sections = sections_of(contract)
