@@ -114,7 +114,7 @@ def _disk(home: Path) -> Finding:
 
 def _home(home: Path) -> Iterator[Finding]:
     from kubeloop.errors import KubeloopError
-    from kubeloop.ledger import verify
+    from kubeloop.ledger import fits_marks, verify
     from kubeloop.site import laptop
     from kubeloop.site.processes import orphans
     from kubeloop.store.engine import open_engine
@@ -126,7 +126,8 @@ def _home(home: Path) -> Iterator[Finding]:
     try:
         engine = open_engine(site)
         yield Finding("database", str(home / "kubeloop.db"))
-        yield Finding("ledger", f"{verify(engine, site.namespace)} entries, chain whole")
+        count = verify(engine, site.namespace)
+        yield Finding("ledger", f"{count} entries, {fits_marks(engine, site)} marked in the store, chain whole")
         yield from _champions(site, engine)
     except KubeloopError as error:
         yield Finding("database", error.problem, error.fix)

@@ -20,24 +20,47 @@ def command() -> None:
     """Show the chain of all decisions, registrations, promotions and rollbacks, or prove it whole."""
 
 
-@command.command("verify")
+@command.command(
+    "verify",
+    epilog="""\b
+Examples:
+  kubeloop ledger verify
+  kubeloop ledger verify --expect 3f0c2a9b71de""",
+)
 @HOME
+@click.option(
+    "--expect", metavar="HEAD", help="The head of an earlier verify, kept elsewhere: it must be in the chain."
+)
 @JSON
-def verify_command(home: Path | None, as_json: bool) -> None:
-    """Prove that no entry was altered, removed from within or put in; exits with 1 and names the first that was."""
-    from kubeloop.ledger import entries, verify
+def verify_command(home: Path | None, expect: str | None, as_json: bool) -> None:
+    """Prove that no entry was altered, removed or put in; exits with 1 and says which.
+
+    Every decision, registration, promotion and rollback leaves a mark in the package store: a chain whose end was cut
+    off, or that was written anew, does not fit the marks. One who can write to the database and to the store can forge
+    both: print the head now and then, let somebody else keep it, and give it as --expect.
+    """
+    from kubeloop.ledger import fits_marks, followed_by, mark_head, verify
+    from kubeloop.ledger.chain import head
     from kubeloop.store import open_engine
 
     site = existing_site(home)
     engine = open_engine(site)
     count = verify(engine, site.namespace)
-    chain = entries(engine, site.namespace)
-    head = chain[-1].digest if chain else None
+    marked = fits_marks(engine, site)
+    since = None if expect is None else followed_by(engine, site.namespace, expect)
+    last = head(engine, site.namespace)[1] if count else None
+    mark = mark_head(engine, site)
     if as_json:
-        click.echo(json.dumps({"namespace": site.namespace, "entries": count, "head": head}))
+        facts = {"namespace": site.namespace, "entries": count, "head": last, "marked": marked, "since_expected": since}
+        click.echo(json.dumps(facts))
         return
     click.echo(f"whole      {count} entries of {site.namespace}")
-    click.echo(f"head       {head or '-'}  (keep a copy elsewhere: a chain whose end was cut off is whole, too)")
+    click.echo(
+        f"marks      the store's fit, up to entry {marked}" + ("" if mark == "done" else f"; no new one: {mark}")
+    )
+    if since is not None:
+        click.echo(f"expected   is in the chain, {since} entries came after it")
+    click.echo(f"head       {last or '-'}  (let somebody else keep it, for --expect)")
 
 
 @command.command("show")

@@ -93,7 +93,7 @@ def entries(engine: sa.Engine, namespace: str, kinds: Collection[str] = ()) -> l
 def verify(engine: sa.Engine, namespace: str) -> int:
     """Prove that no entry was changed, removed from within or put in; returns how many there are.
 
-    A chain whose end was cut off is a whole, shorter chain: compare the count and the last digest with a copy kept
+    A chain whose end was cut off is a whole, shorter chain: `kubeloop.ledger.witness` holds it against what was kept
     elsewhere.
 
     Raises:
@@ -112,6 +112,13 @@ def verify(engine: sa.Engine, namespace: str) -> int:
     return len(rows)
 
 
+def head(engine: sa.Engine, namespace: str) -> tuple[int, str]:
+    """Place and digest of the last entry; 0 and `GENESIS` where there is none."""
+    with engine.connect() as connection:
+        last = _last(connection, namespace)
+    return (last.seq, last.digest) if last else (0, GENESIS)
+
+
 def _take_turn(connection: sa.Connection, namespace: str) -> None:
     # SQLite's transactions have the write lock already. On PostgreSQL retries alone do not get eight appenders through.
     if connection.dialect.name == "postgresql":
@@ -119,12 +126,7 @@ def _take_turn(connection: sa.Connection, namespace: str) -> None:
 
 
 def _next(connection: sa.Connection, namespace: str, kind: str, text: str, at: str) -> dict[str, Any]:
-    last = connection.execute(
-        sa.select(ledger.c.seq, ledger.c.digest)
-        .where(ledger.c.namespace == namespace)
-        .order_by(ledger.c.seq.desc())
-        .limit(1)
-    ).first()
+    last = _last(connection, namespace)
     row = {
         "namespace": namespace,
         "seq": last.seq + 1 if last else 1,
@@ -134,6 +136,11 @@ def _next(connection: sa.Connection, namespace: str, kind: str, text: str, at: s
         "previous": last.digest if last else GENESIS,
     }
     return {**row, "digest": _digest(row)}
+
+
+def _last(connection: sa.Connection, namespace: str) -> Any:
+    mine = sa.select(ledger.c.seq, ledger.c.digest).where(ledger.c.namespace == namespace)
+    return connection.execute(mine.order_by(ledger.c.seq.desc()).limit(1)).first()
 
 
 def _digest(row: Mapping[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """The package store: `<store>/packages/<digest>`, written once, never seen torn, verified at every fetch."""
 
 import shutil
-import sys
 import tempfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from kubeloop.errors import IntegrityError, KubeloopError, TransientError
 from kubeloop.packaging.manifest import MANIFEST
 from kubeloop.packaging.staging import staged_folder
 from kubeloop.packaging.verify import verify
-from kubeloop.site.addresses import disk_full, filesystem, package_address, write_whole
+from kubeloop.site.addresses import disk_full, filesystem, package_address, store_failures, write_whole
 from kubeloop.site.model import Site
 from kubeloop.store import lock
 
@@ -46,7 +45,7 @@ def publish(site: Site, folder: Path) -> str:
             _publish_local(site, folder, Path(path), digest)
         else:
             _publish_objects(files, folder, path, digest)
-    except _failures() as error:
+    except store_failures() as error:
         raise _silent(address, error) from error
     return address
 
@@ -75,7 +74,7 @@ def fetch(site: Site, digest: str) -> Path:
     else:
         try:
             folder = _cached(site, files, path, digest)
-        except _failures() as error:
+        except store_failures() as error:
             raise _silent(address, error) from error
     verify(folder, digest, site)
     return folder
@@ -98,7 +97,7 @@ def attach(site: Site, digest: str, name: str, content: bytes) -> None:
     files, path = filesystem(site, address)
     try:
         write_whole(files, f"{path}/{name}", content)
-    except _failures() as error:
+    except store_failures() as error:
         raise _silent(address, error) from error
 
 
@@ -176,15 +175,6 @@ def _missing(address: str, digest: str) -> IntegrityError:
         "train and register again, or restore the store from its backup",
         package=digest,
     )
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """What fsspec's file systems raise where a store fails; only the libraries that are in use are asked."""
-    found: list[type[Exception]] = [OSError]
-    for module, name in (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError")):
-        if module in sys.modules:
-            found.append(getattr(sys.modules[module], name))
-    return tuple(found)
 
 
 def _silent(address: str, error: Exception) -> KubeloopError:

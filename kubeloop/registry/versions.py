@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from kubeloop.digests import canonical_json
 from kubeloop.errors import IntegrityError, RefusedError, TransientError
-from kubeloop.ledger import append, entries
+from kubeloop.ledger import append, entries, mark_head
 from kubeloop.packaging.manifest import DETACHED, MANIFEST
 from kubeloop.packaging.read import read_package
 from kubeloop.packaging.signing import SIGNATURE, check, sign
@@ -93,6 +93,7 @@ def register(engine: sa.Engine, site: Site, folder: Path, run_id: str, now: dt.d
     wanted = Version(package.name, 0, package.digest, address, run_id, now)
     found = _enter(engine, site.namespace, wanted, shape_of(package.manifest))
     _note(engine, site.namespace, found, run_id, (_judged_against(folder), package.signature), now)
+    mark_head(engine, site)
     return replace(found, mirror=_mirrored(engine, site, found, run_id))
 
 

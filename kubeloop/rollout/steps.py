@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from kubeloop.errors import KubeloopError
-from kubeloop.ledger import append
+from kubeloop.ledger import append, mark_head
 from kubeloop.packaging.read import read_package
 from kubeloop.packaging.store import fetch
 from kubeloop.registry.champions import ChampionRow, champion, move_champion
@@ -76,6 +76,7 @@ def announce(move: Rollout, kind: str, digest: str, row: ChampionRow | None, run
     previous, revision = (row.digest, row.revision) if row else (None, 0)
     body = {"name": move.name, "digest": digest, "previous": previous, "revision": revision, "run": run_id}
     entry = append(move.engine, move.namespace, kind, body, move.now)
+    mark_head(move.engine, move.site)
     return Intent(entry.seq, kind, digest, previous, revision, run_id)
 
 
@@ -185,3 +186,4 @@ def _end(move: Rollout, kind: str, intent: Intent, more: dict[str, Any]) -> None
         "intent": intent.seq,
     }
     append(move.engine, move.namespace, kind, {**body, **more}, move.now)
+    mark_head(move.engine, move.site)

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -184,6 +185,15 @@ def write_whole(files: "AbstractFileSystem", path: str, content: bytes) -> None:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
         raise disk_full(error, str(final)) or error from None
+
+
+def store_failures() -> tuple[type[Exception], ...]:
+    """What fsspec's file systems raise where a store fails; only the libraries that are in use are asked."""
+    found: list[type[Exception]] = [OSError]
+    for module, name in (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError")):
+        if module in sys.modules:
+            found.append(getattr(sys.modules[module], name))
+    return tuple(found)
 
 
 def disk_full(error: OSError, path: str) -> InputError | None:

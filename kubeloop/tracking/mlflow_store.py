@@ -63,38 +63,6 @@ class Mirrored:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def log_run(
-    site: Site,
-    run_id: str,
-    name: str,
-    params: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    tags: Mapping[str, Any],
-    now: dt.datetime,
-) -> str:
-    """Mirror what one task knows of a run; in a local run it is kept for the driver, see `outbox`.
-
-    Args:
-        site: Where.
-        run_id: Our run's id.
-        name: The contract's name.
-        params: As in `Mirrored`.
-        metrics: As in `Mirrored`.
-        tags: Flat.
-        now: Aware; the time of the run and of its metrics.
-
-    Returns:
-        MLflow's id of the run; empty where it was kept.
-
-    Raises:
-        TransientError: MLflow did not take it. The caller notes it and goes on.
-    """
-    facts = {"run_id": run_id, "name": name, "params": params, "metrics": finite(metrics), "tags": tags, "now": now}
-    if kept("log_run", facts):
-        return ""
-    return log_whole_run(site, Mirrored(run_id, name, params, metrics, tags, now, now))
-
-
 def log_whole_run(site: Site, run: Mirrored) -> str:
     """Mirror a run into the experiment of its contract.
 

@@ -4,7 +4,6 @@ Importing MLflow costs more than a second of CPU in every process; a run on a la
 file each, and the driver, which has time while they work, imports MLflow once and passes all of them on.
 """
 
-import datetime as dt
 import json
 import os
 import time
@@ -26,7 +25,7 @@ def kept(call: str, arguments: Mapping[str, Any]) -> bool:
     """Keep a call for the driver of this run; False where there is none, and the caller tells MLflow itself.
 
     Args:
-        call: `log_run`, `register_version` or `set_alias`.
+        call: `register_version` or `set_alias`.
         arguments: JSON types, without the Site.
     """
     home, owner = os.environ.get(HOME), os.environ.get(OWNER, "")
@@ -91,11 +90,7 @@ def pass_on(home: Path, site: Site) -> None:
 def _tell(site: Site, call: str, arguments: dict[str, Any]) -> None:
     from kubeloop.tracking import mlflow_store
 
-    if call == "log_run":
-        now = dt.datetime.fromisoformat(arguments.pop("now"))
-        # How the run ended is said by its driver.
-        mlflow_store.log_whole_run(site, mlflow_store.Mirrored(**arguments, started=now, ended=now, status=None))
-    elif call == "register_version":
+    if call == "register_version":
         mlflow_store.register_version(site, **arguments)
     else:
         mlflow_store.set_alias(site, **arguments)

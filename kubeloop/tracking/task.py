@@ -84,7 +84,7 @@ def _enter_decision(context: TaskContext, name: str) -> None:
     """Put what the gate said into the ledger, before the task may count as done."""
     if context.decision is None:
         return
-    from kubeloop.ledger import append
+    from kubeloop.ledger import append, mark_head
     from kubeloop.store import open_engine
 
     said = context.decision
@@ -99,6 +99,7 @@ def _enter_decision(context: TaskContext, name: str) -> None:
     engine = open_engine(context.site)
     try:
         append(engine, context.site.namespace, "decision", body, context.now)
+        mark_head(engine, context.site)
     finally:
         engine.dispose()
 

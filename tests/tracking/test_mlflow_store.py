@@ -11,7 +11,7 @@ import pytest
 from kubeloop.errors import TransientError
 from kubeloop.site import laptop
 from kubeloop.tracking import mlflow_store
-from kubeloop.tracking.mlflow_store import log_run, register_version, set_alias
+from kubeloop.tracking.mlflow_store import Mirrored, log_whole_run, register_version, set_alias
 
 NOW = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
 
@@ -40,6 +40,10 @@ def _client(site):
     return MlflowClient(tracking_uri=site.tracking, registry_uri=site.tracking)
 
 
+def log_run(site, run_id, params=None, metrics=None, tags=None):
+    return log_whole_run(site, Mirrored(run_id, "heart", params or {}, metrics or {}, tags or {}, NOW, NOW))
+
+
 def _runs(site, experiment="heart"):
     client = _client(site)
     return client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
@@ -48,7 +52,7 @@ def _runs(site, experiment="heart"):
 def test_a_run_arrives_whole_in_the_experiment_of_its_contract(mirror, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    known = log_run(mirror, "r-1", "heart", {"max_depth": 3, "kind": "gb"}, {"roc_auc": 0.9}, {"verdict": "pass"}, NOW)
+    known = log_run(mirror, "r-1", {"max_depth": 3, "kind": "gb"}, {"roc_auc": 0.9}, {"verdict": "pass"})
     (run,) = _runs(mirror)
     assert run.info.run_id == known
     assert run.info.status == "FINISHED"
@@ -65,15 +69,15 @@ def test_a_run_arrives_whole_in_the_experiment_of_its_contract(mirror, tmp_path,
 
 
 def test_what_is_not_finite_is_left_out_and_named(mirror):
-    log_run(mirror, "r-1", "heart", {}, {"good": 1, "bad": float("nan"), "worse": float("inf")}, {}, NOW)
+    log_run(mirror, "r-1", {}, {"good": 1, "bad": float("nan"), "worse": float("inf")})
     (run,) = _runs(mirror)
     assert run.data.metrics == {"good": 1.0}
     assert run.data.tags["not_finite"] == "bad,worse"
 
 
 def test_the_same_run_again_is_the_same_run(mirror):
-    first = log_run(mirror, "r-1", "heart", {"a": 1}, {"m": 1.0}, {}, NOW)
-    assert log_run(mirror, "r-1", "heart", {"a": 2, "b": 3}, {"m": 1.0, "n": 2.0}, {}, NOW) == first
+    first = log_run(mirror, "r-1", {"a": 1}, {"m": 1.0})
+    assert log_run(mirror, "r-1", {"a": 2, "b": 3}, {"m": 1.0, "n": 2.0}) == first
     (run,) = _runs(mirror)
     assert run.data.params == {"a": "1", "b": "3"}
     assert run.data.metrics == {"m": 1.0, "n": 2.0}
@@ -81,7 +85,7 @@ def test_the_same_run_again_is_the_same_run(mirror):
 
 def test_what_is_too_long_is_cut_and_still_told_apart(mirror):
     params = {"a": "x" * 7000 + "1", "b": "x" * 7000 + "2", "k" * 300: 1, "has $ and /": 2, "..": 3}
-    log_run(mirror, "r-1", "heart", params, {"m" * 300: 1.0}, {"t": "y" * 9000}, NOW)
+    log_run(mirror, "r-1", params, {"m" * 300: 1.0}, {"t": "y" * 9000})
     (run,) = _runs(mirror)
     assert len(run.data.params) == 5
     assert len(run.data.params["a"]) == 6000
@@ -91,7 +95,7 @@ def test_what_is_too_long_is_cut_and_still_told_apart(mirror):
 
 
 def test_more_parameters_than_one_call_takes(mirror):
-    log_run(mirror, "r-1", "heart", {f"p{number}": number for number in range(250)}, {}, {}, NOW)
+    log_run(mirror, "r-1", {f"p{number}": number for number in range(250)})
     (run,) = _runs(mirror)
     assert len(run.data.params) == 250
 
@@ -101,7 +105,7 @@ def test_a_run_begun_by_the_plugin_is_joined_and_left_open(mirror, monkeypatch):
     begun = client.create_run(client.create_experiment("of-the-plugin"))
     monkeypatch.setenv("MLFLOW_RUN_ID", begun.info.run_id)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mirror.tracking)
-    assert log_run(mirror, "r-1", "heart", {"a": 1}, {"m": 1.0}, {"t": "x"}, NOW) == begun.info.run_id
+    assert log_run(mirror, "r-1", {"a": 1}, {"m": 1.0}, {"t": "x"}) == begun.info.run_id
     assert client.get_experiment_by_name("heart") is None
     run = client.get_run(begun.info.run_id)
     assert run.info.status == "RUNNING"
@@ -111,10 +115,10 @@ def test_a_run_begun_by_the_plugin_is_joined_and_left_open(mirror, monkeypatch):
 
 
 def test_a_deleted_experiment_comes_back(mirror):
-    log_run(mirror, "r-1", "heart", {}, {}, {}, NOW)
+    log_run(mirror, "r-1")
     client = _client(mirror)
     client.delete_experiment(client.get_experiment_by_name("heart").experiment_id)
-    log_run(mirror, "r-2", "heart", {}, {}, {}, NOW)
+    log_run(mirror, "r-2")
     assert client.get_experiment_by_name("heart").lifecycle_stage == "active"
 
 
@@ -136,7 +140,7 @@ def test_namespaces_do_not_meet(mirror):
     other = mirror.model_copy(update={"namespace": "team-b"})
     for site in (mirror, other):
         register_version(site, "heart", 1, "file:///x", "sha256-1", "r-1")
-        log_run(site, "r-1", "heart", {}, {}, {}, NOW)
+        log_run(site, "r-1")
     assert {model.name for model in _client(mirror).search_registered_models()} == {"heart", "team-b.heart"}
     assert len(_runs(mirror, "team-b.heart")) == len(_runs(mirror)) == 1
 
@@ -153,7 +157,7 @@ def test_a_server_that_is_down_is_transient_and_quick(mirror, monkeypatch):
         address = f"http://me:${{secret:mlflow}}@127.0.0.1:{taken.getsockname()[1]}"
         down = mirror.model_copy(update={"tracking": address})
         with pytest.raises(TransientError, match="MLflow did not take run r-1") as caught:
-            log_run(down, "r-1", "heart", {}, {}, {}, NOW)
+            log_run(down, "r-1")
     assert "canary" not in f"{caught.value!r} {caught.value} {caught.value.to_dict()}"
     assert caught.value.__cause__ is None
 
@@ -161,7 +165,7 @@ def test_a_server_that_is_down_is_transient_and_quick(mirror, monkeypatch):
 def test_a_broken_mirror_is_transient(mirror):
     (mirror.home / "mlflow.db").write_bytes(b"not a database" * 100)
     with pytest.raises(TransientError, match="MLflow did not take run r-1"):
-        log_run(mirror, "r-1", "heart", {}, {}, {}, NOW)
+        log_run(mirror, "r-1")
 
 
 def test_processes_that_open_a_fresh_mirror_at_once_all_get_in(site):
@@ -172,7 +176,7 @@ def test_processes_that_open_a_fresh_mirror_at_once_all_get_in(site):
 
     def work(number):
         barrier.wait()
-        log_run(site, f"r-{number}", "heart", {"a": number}, {"m": number}, {}, NOW)
+        log_run(site, f"r-{number}", {"a": number}, {"m": number})
 
     processes = [fork.Process(target=work, args=(number,)) for number in range(4)]
     for process in processes:
@@ -194,17 +198,17 @@ def test_a_first_opening_that_is_killed_leaves_a_mirror_that_opens(site, monkeyp
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(database, "_initialize_tables", killed)
-    process = multiprocessing.get_context("fork").Process(target=log_run, args=(site, "r", "heart", {}, {}, {}, NOW))
+    process = multiprocessing.get_context("fork").Process(target=log_run, args=(site, "r"))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     assert not (site.home / "mlflow.db").exists()
     monkeypatch.undo()
-    log_run(site, "r-1", "heart", {}, {}, {}, NOW)
+    log_run(site, "r-1")
     assert len(_runs(site)) == 1
 
 
 def test_it_says_nothing_on_the_way(mirror, capfd):
-    log_run(mirror, "r-1", "heart", {}, {"m": 1.0}, {}, NOW)
+    log_run(mirror, "r-1", {}, {"m": 1.0})
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("mlflow").level == logging.WARNING
