@@ -53,6 +53,29 @@ class ObjectStore(BaseModel):
         return value
 
 
+class Cluster(BaseModel):
+    """The Kubernetes on which a Site serves; its namespace is the Site's.
+
+    Attributes:
+        image: The predictor's image, by tag and digest where there is a registry.
+        context: Which context of the kubeconfig; None: the current one, or in a pod the pod's own account.
+        settings: Name of the ConfigMap with `site.yaml`, and of the Secret, in the namespace.
+        logger: Where KServe's logger sends requests and answers; it is there from the first deploy, for one that is
+            attached later drops requests. `None`: no inference log.
+        pull_secrets: Secrets for the registry.
+        deadline_s: How long a rollout may take before it is given up, in seconds.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    image: str
+    context: str | None = None
+    settings: str = "kubeloop"
+    logger: str | None = None
+    pull_secrets: tuple[str, ...] = ()
+    deadline_s: float = Field(600.0, gt=0)
+
+
 class Site(BaseModel):
     """Where the loop runs. Holds no credential: they are `${secret:name}`, resolved where they are used.
 
@@ -68,6 +91,7 @@ class Site(BaseModel):
         trusted_keys: Public keys in PEM; a package must be signed by one of them.
         signing_key: `${secret:name}` of the private key; only where `register` runs.
         objects: How the object store is reached.
+        cluster: Where models are served; None: on this machine.
     """
 
     # Inputs stay out of pydantic's messages: a mistyped field may hold a secret.
@@ -84,6 +108,7 @@ class Site(BaseModel):
     trusted_keys: tuple[str, ...] = ()
     signing_key: str | None = None
     objects: ObjectStore = ObjectStore()
+    cluster: Cluster | None = None
 
     @field_validator("store", "sql", "tracking")
     @classmethod

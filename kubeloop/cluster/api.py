@@ -1,0 +1,282 @@
+"""The Kubernetes API of one namespace: requests that outlive a restart of the server, errors that say what to do."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from kubeloop.errors import InputError, KubeloopError, PermanentError, TransientError
+from kubeloop.site.model import Site
+
+MANAGER = "kubeloop"
+"""Our field manager: one for the tool, so that no other tool's fields are taken or lost."""
+
+RETRY_S = 60.0
+"""How long a server that does not answer is asked again."""
+
+_PAUSE_S = 1.0
+_TIMEOUT_S = 30.0
+_APPLY = "application/apply-patch+yaml"
+_AGAIN = (429, 500, 502, 503, 504)
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of objects.
+
+    Attributes:
+        group: API group and version as in a path, such as `apis/apps/v1`.
+        plural: Its name in paths and Roles.
+        kind: Its name in documents.
+        namespaced: Whether its objects are in a namespace.
+    """
+
+    group: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """As in a document."""
+        return self.group.partition("/")[2]
+
+
+ISVC = Kind("apis/serving.kserve.io/v1beta1", "inferenceservices", "InferenceService")
+DEPLOYMENT = Kind("apis/apps/v1", "deployments", "Deployment")
+REPLICA_SET = Kind("apis/apps/v1", "replicasets", "ReplicaSet")
+POD = Kind("api/v1", "pods", "Pod")
+EVENT = Kind("api/v1", "events", "Event")
+
+
+class Refused(Exception):
+    """The API server said no.
+
+    Args:
+        status: HTTP status.
+        reason: The API's own word, such as `Conflict`.
+        message: Its sentence.
+        causes: Field and sentence of each cause.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, causes: list[tuple[str, str]]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.causes = causes
+
+
+class Api:
+    """A client of one namespace.
+
+    Args:
+        client: A `kubernetes.client.ApiClient`.
+        namespace: Where all is read and written.
+        inside: Whether this process runs in a pod of that cluster.
+    """
+
+    def __init__(self, client: Any, namespace: str, *, inside: bool = False) -> None:
+        self._client = client
+        self.namespace = namespace
+        self.inside = inside
+
+    def get(self, kind: Kind, name: str) -> Document | None:
+        """An object, or None where there is none."""
+        try:
+            return self._json("GET", self._path(kind, name))
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise self.explained(refused, "get", kind) from refused
+
+    def list(self, kind: Kind, labels: str = "", fields: str = "") -> list[Document]:
+        """All objects of the namespace with these labels and fields."""
+        query = [("labelSelector", labels), ("fieldSelector", fields)]
+        try:
+            found = self._json("GET", self._path(kind), [pair for pair in query if pair[1]])
+        except Refused as refused:
+            raise self.explained(refused, "list", kind) from refused
+        return list(found["items"])
+
+    def apply(self, kind: Kind, document: Document, *, force: bool = False, dry_run: bool = False) -> Document:
+        """Server-side apply by our field manager.
+
+        Raises:
+            Refused: The server's answer, as it came.
+        """
+        query = [("fieldManager", MANAGER), ("fieldValidation", "Strict"), ("force", "true" if force else "false")]
+        if dry_run:
+            query.append(("dryRun", "All"))
+        path = self._path(kind, document["metadata"]["name"])
+        return self._json("PATCH", path, query, document, _APPLY)
+
+    def delete(self, kind: Kind, name: str) -> None:
+        """Delete an object; one that is not there is deleted already."""
+        try:
+            self._json("DELETE", self._path(kind, name), [("propagationPolicy", "Foreground")])
+        except Refused as refused:
+            if refused.status != 404:
+                raise self.explained(refused, "delete", kind) from refused
+
+    def log(self, pod: str, container: str, lines: int, *, previous: bool = False) -> str:
+        """The last lines that a container said; empty where it has said nothing or is not started."""
+        query = [("container", container), ("tailLines", str(lines)), ("previous", "true" if previous else "false")]
+        try:
+            return self._text("GET", f"{self._path(POD, pod)}/log", query)
+        except Refused:
+            return ""
+
+    def ask_service(self, service: str, path: str, body: bytes) -> tuple[int, bytes]:
+        """POST JSON to a Service by the API server's proxy, for whoever is outside of the cluster.
+
+        Returns:
+            HTTP status and body.
+        """
+        place = f"/api/v1/namespaces/{self.namespace}/services/{service}:80/proxy{path}"
+        try:
+            return 200, self._text("POST", place, [], json.loads(body), "application/json").encode("utf-8")
+        except Refused as refused:
+            return refused.status, refused.message.encode("utf-8")
+
+    def may(self, verb: str, group: str, resource: str) -> bool:
+        """Whether this account may do something in the namespace (SelfSubjectAccessReview)."""
+        main, _, sub = resource.partition("/")
+        asked = {"namespace": self.namespace, "verb": verb, "group": group, "resource": main, "subresource": sub}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        answer = self._json("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", [], review)
+        return bool(answer["status"]["allowed"])
+
+    def read(self, path: str) -> Document:
+        """Any document of the API, such as `/version`.
+
+        Raises:
+            Refused: The server's answer, as it came.
+        """
+        return self._json("GET", path)
+
+    def explained(self, refused: Refused, verb: str, kind: Kind) -> KubeloopError:
+        """The server's no as an error that says what to do."""
+        where = {"status": refused.status, "kind": kind.kind, "namespace": self.namespace}
+        if refused.status in (401, 403) and "exceeded quota" not in refused.message:
+            return PermanentError(
+                f"this account may not {verb} {kind.plural} in the namespace {self.namespace}: {refused.message}",
+                "bind the Role of `deploy/` to it (`kubeloop install` does), or choose the right context with "
+                "cluster.context in site.yaml",
+                **where,
+            )
+        if refused.status == 404:
+            return PermanentError(
+                f"the cluster should know {kind.kind}s and the namespace {self.namespace}, and does not: "
+                f"{refused.message}",
+                "install KServe 0.20, and the namespace with `kubeloop install`",
+                **where,
+            )
+        return PermanentError(
+            f"the cluster refused the {kind.kind}: {refused.message}",
+            "mend what it names in loop.yaml or site.yaml",
+            **where,
+        )
+
+    def _path(self, kind: Kind, name: str = "") -> str:
+        place = f"/namespaces/{quote(self.namespace)}" if kind.namespaced else ""
+        return f"/{kind.group}{place}/{kind.plural}" + (f"/{quote(name)}" if name else "")
+
+    def _json(
+        self, method: str, path: str, query: Any = (), body: Document | None = None, content: str = "application/json"
+    ) -> Document:
+        found: Document = json.loads(self._text(method, path, query, body, content))
+        return found
+
+    def _text(
+        self, method: str, path: str, query: Any = (), body: Document | None = None, content: str = "application/json"
+    ) -> str:
+        """One request; a server that is away or overloaded is asked again, for all that we send can be sent twice."""
+        end = time.monotonic() + RETRY_S
+        while True:
+            try:
+                return self._once(method, path, query, body, content)
+            except Refused as refused:
+                # A proxied 5xx is the Service's own answer, and a webhook's refusal may be one, too.
+                if refused.status not in _AGAIN or "/proxy/" in path or time.monotonic() > end:
+                    raise
+            except OSError as error:
+                if time.monotonic() > end:
+                    raise TransientError(
+                        f"the Kubernetes API was expected to answer, and did not for {RETRY_S:.0f} s: {error}",
+                        "see that the cluster is up and that the kubeconfig names the right one",
+                    ) from error
+            time.sleep(_PAUSE_S)
+
+    def _once(self, method: str, path: str, query: Any, body: Document | None, content: str) -> str:
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        headers = {"Accept": "application/json", "Content-Type": content}
+        try:
+            answer = self._client.call_api(
+                path,
+                method,
+                query_params=list(query),
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _request_timeout=_TIMEOUT_S,
+                _return_http_data_only=True,
+            )
+        except ApiException as error:
+            raise _refused(error.status, error.body) from None
+        except HTTPError as error:
+            raise ConnectionError(str(error)) from None
+        return bytes(answer.data).decode("utf-8", errors="replace")
+
+
+def _refused(status: int, body: Any) -> Refused:
+    text = body.decode("utf-8", errors="replace") if isinstance(body, bytes) else str(body or "")
+    try:
+        said: Mapping[str, Any] = json.loads(text)
+        causes = (said.get("details") or {}).get("causes") or []
+        message = str(said.get("message") or text)
+    except (ValueError, AttributeError):
+        return Refused(status, "", text.strip() or f"HTTP {status}", [])
+    pairs = [(str(item.get("field", "")), str(item.get("message", ""))) for item in causes]
+    return Refused(status, str(said.get("reason", "")), message, pairs)
+
+
+def connect(site: Site) -> Api:
+    """The API of a Site's cluster: in a pod by the pod's account, elsewhere by the kubeconfig.
+
+    Raises:
+        InputError: The Site names no cluster, or there is no usable kubeconfig.
+    """
+    from kubernetes import client, config
+
+    if site.cluster is None:
+        raise InputError(
+            f"the Site {site.name} should say on which cluster it serves, and says nothing",
+            "write a `cluster:` with at least `image:` into its site.yaml",
+        )
+    made = client.Configuration()
+    made.retries = False  # ours know what may be sent twice
+    try:
+        config.load_incluster_config(client_configuration=made)
+        return Api(client.ApiClient(made), site.namespace, inside=True)
+    except config.ConfigException:
+        pass
+    try:
+        config.load_kube_config(context=site.cluster.context, client_configuration=made, persist_config=False)
+    except (config.ConfigException, OSError) as error:
+        raise InputError(
+            f"a kubeconfig was expected in $KUBECONFIG or ~/.kube/config: {error}",
+            "get one for this cluster, and name its context with cluster.context in site.yaml",
+        ) from error
+    return Api(client.ApiClient(made), site.namespace)

@@ -1,0 +1,3 @@
+module kubeloop.local/pause
+
+go 1.24
