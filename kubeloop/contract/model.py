@@ -13,6 +13,7 @@ from kubeloop.contract.data import Data
 from kubeloop.contract.estimator import CrossValidation, Estimator
 from kubeloop.contract.features import Features
 from kubeloop.contract.judgement import Gate, Metrics, Slice
+from kubeloop.contract.monitoring import Monitoring
 from kubeloop.contract.serving import Serving
 from kubeloop.contract.splitting import Split
 from kubeloop.contract.target import Target
@@ -34,5 +35,6 @@ class Contract(Strict):
     slices: tuple[Slice, ...] = Field((), description="Parts of the population that are judged on their own.")
     gate: Gate = Gate()
     serving: Serving = Serving()
+    monitoring: Monitoring = Monitoring()
     seed: int = Field(0, ge=0, lt=2**32, description="Of all that is random; same data, contract and seed, same model.")
     sites: dict[Name, dict[str, Any]] = Field(default_factory=dict, description="Overrides per site.")

@@ -11,6 +11,7 @@ from kubeloop.contract.estimator import CrossValidation, Estimator
 from kubeloop.contract.features import Features, Window
 from kubeloop.contract.judgement import Gate, Metrics, Slice
 from kubeloop.contract.model import Contract
+from kubeloop.contract.monitoring import Detectors
 from kubeloop.contract.serving import Serving
 from kubeloop.contract.splitting import Split
 from kubeloop.contract.target import Target
@@ -89,6 +90,21 @@ class EvaluateSection(Strict):
     seed: int
 
 
+class MonitorSection(Strict):
+    """For `fit_monitor`; id, group and time tell which rows depend on each other."""
+
+    name: Name
+    id: tuple[str, ...]
+    group: str | None
+    time: str | None
+    target: Target
+    blocks: str | None
+    bounds: dict[str, tuple[float | None, float | None]]
+    """By column: what the contract allows at least and at most, where it says either."""
+    detectors: Detectors
+    seed: int
+
+
 class DeploySection(Strict):
     """For `deploy`."""
 
@@ -105,6 +121,7 @@ class Sections(Strict):
     tune: TuneSection
     train: TrainSection
     evaluate: EvaluateSection
+    monitor: MonitorSection
     register_: Contract
     deploy: DeploySection
 
@@ -119,6 +136,11 @@ def _bare(data: Data) -> Data:
 def _expires(data: Data) -> dict[str, dt.date]:
     terms = {source.name: source.terms or data.terms for source in data.sources}
     return {name: found.expires for name, found in terms.items() if found is not None and found.expires is not None}
+
+
+def _bounds(data: Data) -> dict[str, tuple[float | None, float | None]]:
+    found = {name: (column.minimum, column.maximum) for name, column in data.columns.items()}
+    return {name: bounds for name, bounds in found.items() if bounds != (None, None)}
 
 
 def sections_of(contract: Contract) -> Sections:
@@ -169,6 +191,17 @@ def sections_of(contract: Contract) -> Sections:
             slices=c.slices,
             gate=c.gate,
             business=c.business,
+            seed=c.seed,
+        ),
+        monitor=MonitorSection(
+            name=c.name,
+            id=c.data.id,
+            group=c.data.group,
+            time=c.data.time,
+            target=c.target,
+            blocks=c.monitoring.detectors.blocks or c.gate.blocks,
+            bounds=_bounds(c.data),
+            detectors=c.monitoring.detectors,
             seed=c.seed,
         ),
         register_=c,

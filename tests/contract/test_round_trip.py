@@ -38,9 +38,9 @@ NASTY = [
 
 
 def models() -> list[type[Strict]]:
-    chapters = ("business", "data", "estimator", "features", "judgement", "model", "sections", "serving", "splitting")
+    chapters = ("business", "data", "estimator", "features", "judgement", "model", "monitoring", "sections")
     found = []
-    for name in (*chapters, "target"):
+    for name in (*chapters, "serving", "splitting", "target"):
         module = importlib.import_module(f"kubeloop.contract.{name}")
         for each in vars(module).values():
             if isinstance(each, type) and issubclass(each, Strict) and each.__module__ == module.__name__:

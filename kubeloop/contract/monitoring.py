@@ -1,0 +1,66 @@
+"""The contract's words about watching a served model."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from kubeloop.contract.base import Strict
+from kubeloop.contract.durations import Duration
+
+
+class WindowSize(Strict):
+    """When a window is full: at so many rows, or when so much time has passed, whichever is first."""
+
+    rows: int = Field(1000, ge=50, le=1_000_000, description="Rows of a full window.")
+    time: Duration | None = Field(None, description="A window is closed after so long, such as 1d, full or not.")
+    minimum_rows: int = Field(100, ge=20, description="Fewer rows than this are not judged, and that is said.")
+
+
+class Confirm(Strict):
+    """How often a signal must be seen before it counts."""
+
+    windows: int = Field(2, ge=1, description="In so many windows ...")
+    of: int = Field(3, ge=1, le=100, description="... of the last so many.")
+
+    @model_validator(mode="after")
+    def _within(self) -> "Confirm":
+        if self.windows > self.of:
+            raise ValueError(f"{self.windows} of the last {self.of} windows can never be; windows <= of was expected")
+        return self
+
+
+class Outliers(Strict):
+    """Rows that are unlike any in training."""
+
+    kind: Literal["mahalanobis", "isolation_forest", "none"] = Field("mahalanobis", description="How they are told.")
+    rate: float = Field(0.01, gt=0, le=0.2, description="Share of rows like those of training that are called so.")
+
+
+class Detectors(Strict):
+    """What is told of a window, at what rate of false alarms."""
+
+    engine: Literal["native", "alibi"] = Field(
+        "native", description="alibi: distances measured by alibi-detect (extra `alibi`; its licence is BSL 1.1)."
+    )
+    test: Literal["ks", "cvm"] = Field("ks", description="Of numbers: Kolmogorov-Smirnov or Cramer-von Mises.")
+    window: WindowSize = WindowSize()
+    rate: float = Field(
+        0.05, gt=0, le=0.2, description="Share of windows with nothing wrong that may show any signal, all together."
+    )
+    effect: float = Field(0.05, ge=0, le=1, description="Smallest distance beyond chance that is worth telling.")
+    share: float = Field(0.01, ge=0, le=1, description="Smallest rise of a share of rows that is worth telling.")
+    confirm: Confirm = Confirm()
+    blocks: str | None = Field(
+        None, min_length=1, description="Which rows depend on each other: a column, or `day`; else as `gate.blocks`."
+    )
+    ignore: tuple[str, ...] = Field((), description="Features that move by design, such as a month or a counter.")
+    outliers: Outliers = Outliers()
+    novel_rate: float = Field(
+        0.05, gt=0, le=0.2, description="Share of rows of known classes that are called of no known class."
+    )
+
+
+class Monitoring(Strict):
+    """Watching the endpoint."""
+
+    detectors: Detectors = Detectors()
