@@ -3,15 +3,23 @@
 kserve answers many mistakes of clients with 500, tells the model's internals and logs tracebacks; here they are 4xx.
 """
 
+import asyncio
 import re
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
-from typing import Any, Protocol
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kubeloop.errors import InputError, KubeloopError
 from kubeloop.serving import events, wire
+from kubeloop.serving.front import ID, IGNORED, OUTSIDE, REQUEST_ID, named
+from kubeloop.serving.protocol import TIME_LIMIT_S
+from kubeloop.serving.tally import Tally
+
+if TYPE_CHECKING:
+    from kubeloop.serving.model import Reply
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,6 +33,7 @@ MAX_BODY = 64 * 2**20
 _V1 = re.compile(r"/v1/models/(?P<name>[^/:]+)(?::(?P<verb>[^/]+))?/?")
 _V2 = re.compile(r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?:/(?P<verb>[^/]+))?/?")
 _JSON: Headers = [(b"content-type", b"application/json")]
+_OUTSIDE, _IGNORED = OUTSIDE.encode(), IGNORED.encode()
 _TEXT = ("utf-8", "utf8", "us-ascii", "ascii")
 
 
@@ -38,11 +47,8 @@ class Served(Protocol):
     def version(self) -> str:
         """The package's digest, once ready."""
 
-    def answer_v1(self, body: bytes) -> dict[str, Any]:
-        """Answer a V1 body; runs outside the event loop."""
-
-    def answer_v2(self, body: bytes, json_length: int | None) -> dict[str, Any]:
-        """Answer a V2 body; runs outside the event loop."""
+    def reply(self, body: bytes, json_length: int | None, *, v2: bool) -> "Reply":
+        """Answer a body; runs outside the event loop."""
 
     def metadata(self) -> dict[str, Any]:
         """V2 metadata, once ready."""
@@ -61,16 +67,32 @@ class _StatusError(Exception):
 
 
 @dataclass
+class _Made:
+    """A response."""
+
+    body: bytes
+    headers: Headers = field(default_factory=lambda: _JSON)
+    status: int = 200
+    rows: int = 0
+
+
+@dataclass
 class Door:
     """The outermost ASGI application.
 
     Attributes:
         app: kserve's application.
         model: The one model of this process.
+        tally: Where answers are counted.
+        new_id: Gives ids to requests that came without.
+        time_limit_s: Within which a request is answered, else it gets 504.
     """
 
     app: App
     model: Served
+    tally: Tally
+    new_id: Callable[[], bytes]
+    time_limit_s: float = TIME_LIMIT_S
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand it to kserve."""
@@ -78,23 +100,26 @@ class Door:
         if scope["type"] != "http" or not path.startswith(("/v1/models/", "/v2/models/", "/v2/repository/")):
             await self.app(scope, receive, send)
             return
+        began = perf_counter()
         v2 = path.startswith("/v2/")
         try:
-            body, headers = await self._answer(scope, receive, path)
-            status = 200
+            made = await self._answer(scope, receive, path)
         except _Gone:
             return
         except _StatusError as error:
-            status, body, headers = error.status, wire.dump({"error": str(error)}), [*_JSON, *error.headers]
+            made = _Made(wire.dump({"error": str(error)}), [*_JSON, *error.headers], error.status)
         except InputError as error:
-            status, body, headers = 400, wire.dump((wire.v2_error if v2 else wire.v1_error)(error)), _JSON
+            made = _Made(wire.dump((wire.v2_error if v2 else wire.v1_error)(error)), _JSON, 400)
         except KubeloopError as error:
-            status, body, headers = 500, wire.dump({"error": error.problem}), _JSON
-        length = (b"content-length", str(len(body)).encode())
-        await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
-        await send({"type": "http.response.body", "body": body})
+            made = _Made(wire.dump({"error": error.problem}), _JSON, 500)
+        if path.endswith((":predict", "/infer")):
+            self.tally.count("v2" if v2 else "v1", made.status, perf_counter() - began, made.rows)
+        told = [(REQUEST_ID.encode(), _request_id(scope) or self.new_id())]
+        told.append((b"content-length", str(len(made.body)).encode()))
+        await send({"type": "http.response.start", "status": made.status, "headers": [*made.headers, *told]})
+        await send({"type": "http.response.body", "body": made.body})
 
-    async def _answer(self, scope: Scope, receive: Receive, path: str) -> tuple[bytes, Headers]:
+    async def _answer(self, scope: Scope, receive: Receive, path: str) -> _Made:
         if path.startswith("/v2/repository/"):
             raise _StatusError(403, "models are loaded and unloaded by whoever runs this server, not over the network")
         found = (_V1 if path.startswith("/v1/") else _V2).fullmatch(path)
@@ -113,8 +138,8 @@ class Door:
         _only("GET", scope)
         self._loaded()
         if path.startswith("/v2/") and verb is None:
-            return wire.dump(self.model.metadata()), _JSON
-        return wire.dump({"name": self.model.name, "ready": True}), _JSON
+            return _Made(wire.dump(self.model.metadata()))
+        return _Made(wire.dump({"name": self.model.name, "ready": True}))
 
     def _known(self, name: str, version: str | None) -> None:
         if name != self.model.name:
@@ -126,19 +151,37 @@ class Door:
         if not self.model.ready:
             raise _StatusError(503, f"the model {self.model.name!r} is loading", [(b"retry-after", b"1")])
 
-    async def _infer(self, scope: Scope, receive: Receive, *, v2: bool) -> tuple[bytes, Headers]:
+    async def _infer(self, scope: Scope, receive: Receive, *, v2: bool) -> _Made:
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         content_type = _content_type(headers.get("content-type", ""))
         body = await _body(headers, receive)
         encoding = headers.get("content-encoding", "identity").strip().lower()
 
-        def work() -> tuple[bytes, Headers]:
+        def work() -> _Made:
             plain, event = events.unwrap(headers, content_type, _decompressed(body, encoding))
-            answer = self.model.answer_v2(plain, _json_length(headers)) if v2 else self.model.answer_v1(plain)
-            return (wire.dump(answer), _JSON) if event is None else events.wrap(event, self.model.name, answer)
+            reply = self.model.reply(plain, _json_length(headers), v2=v2)
+            self.tally.outside(reply.outside)
+            told = [
+                (key, named(names)) for key, names in ((_OUTSIDE, reply.outside), (_IGNORED, reply.ignored)) if names
+            ]
+            if event is None:
+                return _Made(wire.dump(reply.answer), [*_JSON, *told], rows=reply.rows)
+            wrapped, around = events.wrap(event, self.model.name, reply.answer)
+            return _Made(wrapped, [*around, *told], rows=reply.rows)
 
-        made: tuple[bytes, Headers] = await self.model.run(work)
+        try:
+            made: _Made = await asyncio.wait_for(self.model.run(work), self.time_limit_s)
+        except TimeoutError:
+            raise _StatusError(
+                504, f"no answer was made within {self.time_limit_s:g} s; send fewer rows per request"
+            ) from None
         return made
+
+
+def _request_id(scope: Scope) -> bytes:
+    """The client's own, where it can be sent back."""
+    found = next((value for key, value in scope["headers"] if key == REQUEST_ID.encode()), b"")
+    return found if ID.fullmatch(found) else b""
 
 
 class _Gone(Exception):

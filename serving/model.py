@@ -1,22 +1,49 @@
-"""The package as a kserve.Model."""
+"""The package as a kserve.Model: the careful path, which answers what is right and says what is wrong with the rest."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import orjson
 from kserve import InferOutput, InferRequest, InferResponse, Model
 from kserve.errors import InvalidInput, ServerNotReady
 from kserve.metrics import PREDICT_HIST_TIME, get_labels
 
+from kubeloop.contract.serving import Slo
+from kubeloop.contract.target import Task
 from kubeloop.errors import InputError
-from kubeloop.learning.answers import Answers
+from kubeloop.learning.answers import Answers, answer
+from kubeloop.learning.inputs import to_frame
 from kubeloop.packaging.package import Package
 from kubeloop.packaging.read import read_package
 from kubeloop.serving import tensors, wire
+from kubeloop.serving.batching import scores_of
+from kubeloop.serving.fast import Codec, Rows, Scorer, Scores
+from kubeloop.serving.plans import load_scorer
 from kubeloop.serving.predictor import mode_of
+from kubeloop.serving.rules import OddError
 from kubeloop.serving.trial import hold
+
+
+@dataclass
+class Reply:
+    """An answer to a request over HTTP.
+
+    Attributes:
+        answer: What `wire.dump` makes the body of.
+        rows: How many rows it answers.
+        outside: Columns with a value outside the contract's rules.
+        ignored: Columns that came and that the model does not have.
+    """
+
+    answer: Any
+    rows: int
+    outside: list[str]
+    ignored: list[str] = field(default_factory=list)
 
 
 class Loading(ServerNotReady):  # type: ignore[misc]
@@ -32,7 +59,15 @@ class PackageModel(Model):  # type: ignore[misc]
         name: The model's name on the endpoint's path.
         folder: The package folder.
         mode: Which answers a classifier gives; None: as the package's contract says.
+
+    Attributes:
+        codec: The package's bodies and rows, once loaded.
+        scorer: Its compiled plan, once loaded; None: scikit-learn scores.
+        promise_s: The contract's p99 in seconds, once loaded.
+        pool: The scoring thread.
     """
+
+    codec: Codec
 
     def __init__(self, name: str, folder: Path, mode: wire.Mode | None) -> None:
         super().__init__(name)
@@ -41,8 +76,10 @@ class PackageModel(Model):  # type: ignore[misc]
         self._asked = mode
         self._package: Package | None = None
         self._mode: wire.Mode = "both"
+        self.scorer: Scorer | None = None
+        self.promise_s = 0.0
         # One thread: more would only share the interpreter's lock and make answers wait for each other.
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="score")
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="score")
 
     @property
     def package(self) -> Package:
@@ -63,6 +100,8 @@ class PackageModel(Model):  # type: ignore[misc]
     def open(self) -> None:
         """Verify and load the package, and hold its answers against the golden ones; takes seconds.
 
+        It is ready once the server says so.
+
         Raises:
             IntegrityError: The package is not what its digest says.
             PermanentError: It answers otherwise than when judged.
@@ -71,8 +110,10 @@ class PackageModel(Model):  # type: ignore[misc]
         hold(package.golden, package.predict(list(package.golden.requests)))
         serving = package.manifest.contract.get("serving") or {}
         self._mode = self._asked or mode_of(serving.get("answers"))
+        self.promise_s = Slo.model_validate(serving.get("slo") or {}).p99_ms / 1e3
+        self.codec = Codec(package, self._mode, self.name)
+        self.scorer = load_scorer(package)
         self._package = package
-        self.ready = True
 
     def load(self) -> bool:
         """Whether it is loaded; kserve calls this on the event loop for a model that is not ready."""
@@ -80,29 +121,42 @@ class PackageModel(Model):  # type: ignore[misc]
 
     async def run(self, work: Callable[[], Any]) -> Any:
         """Run work in the scoring thread, so that no body, however large, holds up the health check."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
 
-    def answer_v1(self, body: bytes) -> dict[str, Any]:
-        """Answer a V1 body.
-
-        Raises:
-            InputError: The client's mistake, with its place and mend.
-        """
-        return self._v1(wire.parse(body))
-
-    def answer_v2(self, body: bytes, json_length: int | None) -> dict[str, Any]:
-        """Answer a V2 body, whose first `json_length` bytes are JSON; None: all.
+    def reply(self, body: bytes, json_length: int | None, *, v2: bool) -> Reply:
+        """Answer a body; in V2 its first `json_length` bytes are JSON and binary tensors follow; None: all is JSON.
 
         Raises:
             InputError: The client's mistake, with its place and mend.
         """
+        if self.scorer is not None:
+            with suppress(OddError):
+                return self._short(body, json_length, self.scorer, v2=v2)
+        if not v2:
+            return self._v1(wire.parse(body))
         length = len(body) if json_length is None else json_length
         if length > len(body):
             raise InputError(
                 f"Inference-Header-Content-Length is {length}, the body has {len(body)} bytes", "send the body whole"
             )
         request = tensors.v2_request(wire.parse(body[:length]), body[length:])
-        return wire.v2_answer(self._v2(request), self.name, self.version, request.id)
+        made, notes = self._v2(request)
+        notes.answer = wire.v2_answer(made, self.name, self.version, request.id)
+        return notes
+
+    def _short(self, body: bytes, json_length: int | None, scorer: Scorer, *, v2: bool) -> Reply:
+        """What the fast path would answer; it leaves what came packed, or as an event, to this one.
+
+        Raises:
+            OddError: It is not plainly right.
+        """
+        if v2:
+            rows, request_id = self.codec.v2_rows(body, json_length)
+            answer = self.codec.v2_body(scorer.score_rows(rows), request_id)
+        else:
+            rows = self.codec.v1_rows(body)
+            answer = self.codec.v1_body(scorer.score_rows(rows))
+        return Reply(orjson.Fragment(answer), len(rows), self.codec.rules.outside(rows))
 
     def metadata(self) -> dict[str, Any]:
         """V2 metadata: columns and outputs with their types, and what package this is."""
@@ -142,21 +196,38 @@ class PackageModel(Model):  # type: ignore[misc]
             if isinstance(payload, InferRequest):
                 return await self.run(lambda: self._from_kserve(payload))
             if isinstance(payload, dict):
-                return await self.run(lambda: self._v1(payload))
+                return (await self.run(lambda: self._v1(payload))).answer
         except InputError as error:
             raise InvalidInput(wire.v2_error(error)["error"]) from None
         raise InvalidInput("a V1 or V2 request was expected")
 
-    def _v1(self, document: dict[str, Any]) -> dict[str, Any]:
-        return wire.v1_answer(self._ask(wire.v1_rows(document)), self._mode)
+    def _v1(self, document: dict[str, Any]) -> Reply:
+        rows = wire.v1_rows(document)
+        answers, notes = self._ask(rows)
+        notes.answer = wire.v1_answer(answers, self._mode)
+        notes.ignored = wire.unknown_keys(rows, self.codec.rules.names)
+        return notes
 
-    def _v2(self, request: tensors.Request) -> list[wire.Tensor]:
-        rows = tensors.rows_of(request.inputs, self.package.schema)
-        return wire.v2_tensors(self._ask(rows), self._mode, request.wanted, self.package.classes)
+    def _v2(self, request: tensors.Request) -> tuple[list[wire.Tensor], Reply]:
+        rows, ignored = tensors.rows_of(request.inputs, self.package.schema)
+        answers, notes = self._ask(rows)
+        notes.ignored = ignored
+        return wire.v2_tensors(answers, self._mode, request.wanted, self.package.classes), notes
 
-    def _ask(self, rows: wire.Rows) -> Answers:
+    def _ask(self, rows: wire.Rows) -> tuple[Answers, Reply]:
+        package = self.package
         with PREDICT_HIST_TIME.labels(**get_labels(self.name)).time():
-            return self.package.predict(rows)
+            frame = to_frame(rows, package.schema)
+            answers = answer(package.load(), frame, package.classes, cast(Task, package.task))
+        return answers, Reply(None, len(frame), self.codec.rules.outside_frame(frame))
+
+    def predict_rows(self, rows: Rows) -> Scores:
+        """Scores by scikit-learn of rows that the fast path has read.
+
+        Raises:
+            InputError: A cell is wrong.
+        """
+        return scores_of(self.package.predict(list(rows)))
 
     def _from_kserve(self, payload: InferRequest) -> InferResponse:
         inputs = [
@@ -166,7 +237,7 @@ class PackageModel(Model):  # type: ignore[misc]
         if not inputs:
             raise InputError("no tensor came", "send one tensor of all columns, or one per column")
         wanted = [output.name for output in payload.request_outputs or []]
-        made = self._v2(tensors.Request(payload.id, inputs, wanted))
+        made, _ = self._v2(tensors.Request(payload.id, inputs, wanted))
         outputs = [InferOutput(item.name, item.shape, item.datatype, _encoded(item)) for item in made]
         return InferResponse(payload.id, self.name, outputs, model_version=self.version)
 

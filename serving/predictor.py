@@ -77,8 +77,12 @@ def main(arguments: Sequence[str]) -> int:
     listener = None if chosen.http_fd is None else socket.socket(fileno=chosen.http_fd)
     # kserve reads sys.argv when it is imported, and would take our flags for its own.
     sys.argv = sys.argv[:1]
+    import uvloop
+
     from kubeloop.serving.server import Server
 
+    # kserve minds its --event-loop only with several workers of its own.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     try:
         Server(chosen, listener).start([])
     except KubeloopError as error:

@@ -4,27 +4,29 @@ import asyncio
 import logging
 import socket
 import warnings
-from concurrent import futures
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import kserve.model_server
-from grpc import aio  # type: ignore[import-untyped]
 from grpc_interceptor.exceptions import PermissionDenied
 from kserve import ModelServer
 from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady, ServerNotReady
 from kserve.logging import configure_logging
 from kserve.model_repository import ModelRepository
 from kserve.protocol.dataplane import DataPlane
-from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as rpc
-from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
-from kserve.protocol.grpc.server import GRPCServer
-from kserve.protocol.grpc.servicer import InferenceServicer
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+from prometheus_client import REGISTRY
 
+from kubeloop.serving.batching import Batcher
 from kubeloop.serving.door import Door
+from kubeloop.serving.front import Finish, Front, request_ids
+from kubeloop.serving.gate import Gate
 from kubeloop.serving.model import PackageModel
 from kubeloop.serving.predictor import Options
+from kubeloop.serving.protocol import FastProtocol
+from kubeloop.serving.rpc import Grpc
+from kubeloop.serving.tally import Tally
 
 GRACE_S = 30
 _CLIENTS_MISTAKES = (InvalidInput, ModelNotFound, ModelNotReady, ServerNotReady, NotImplementedError, PermissionDenied)
@@ -43,6 +45,9 @@ class Server(ModelServer):  # type: ignore[misc]
         self._chosen = chosen
         self._listener = listener
         self.model = PackageModel(chosen.name, chosen.package, chosen.mode)
+        self._front: Front | None = None
+        self.tally = Tally(chosen.name)
+        REGISTRY.register(self.tally)
         repository = ModelRepository()
         repository.update(self.model)
         super().__init__(
@@ -59,19 +64,30 @@ class Server(ModelServer):  # type: ignore[misc]
 
     def start(self, models: list[Any]) -> None:
         """Serve until a signal; `models` is kserve's, and empty: ours is registered already, though not ready."""
-        kserve.model_server.GRPCServer = partial(_Grpc, host=self._chosen.host)
+        kserve.model_server.GRPCServer = partial(Grpc, host=self._chosen.host, model=self.model, tally=self.tally)
         super().start(models)
+
+    def setup_event_loop(self) -> None:
+        """Nothing: kserve would set up a loop that `asyncio.run` then does not use."""
 
     async def _serve(self) -> None:
         rest = self._rest_server
         rest.config.host = self._chosen.host
-        rest.config.app = Door(kserve.model_server.app, self.model)
+        rest.config.app = Door(kserve.model_server.app, self.model, self.tally, request_ids())
+        rest.config.http = partial(FastProtocol, front=lambda: self._front)
         if self._listener is not None:
             rest._server.serve = partial(rest._server.serve, sockets=[self._listener])
-        opening = asyncio.create_task(asyncio.to_thread(self.model.open))
+        opening = asyncio.create_task(self._open())
         opening.add_done_callback(self._opened)
         await super()._serve()
         await opening
+
+    async def _open(self) -> None:
+        await asyncio.to_thread(self.model.open)
+        self._front = front_of(self.model, self.tally, asyncio.get_running_loop())
+        self.tally.version = self.model.version
+        self.tally.columns = self.model.codec.rules.names
+        self.model.ready = True
 
     def _opened(self, opening: "asyncio.Task[None]") -> None:
         """A package that cannot be loaded ends the process: it will never be ready."""
@@ -79,6 +95,17 @@ class Server(ModelServer):  # type: ignore[misc]
             self._rest_server._server.should_exit = True
             if self._grpc_server is not None:
                 self._ending = asyncio.create_task(self._grpc_server.stop())
+
+
+def front_of(model: PackageModel, tally: Tally, loop: asyncio.AbstractEventLoop) -> Front:
+    """The fast path of a loaded model; call it on the event loop."""
+    gate = Gate(loop, model.promise_s)
+    batcher = Batcher(model.predict_rows, model.pool, loop, gate.budget_s)
+
+    def submit(work: Callable[[], bytes | None], finish: Finish) -> None:
+        loop.run_in_executor(model.pool, work).add_done_callback(lambda made: finish(made.result()))
+
+    return Front(model.name, model.codec, model.scorer, batcher, gate, tally, submit)
 
 
 class _Truthful(DataPlane):  # type: ignore[misc]
@@ -103,31 +130,6 @@ class _Closed(ModelRepositoryExtension):  # type: ignore[misc]
     async def unload(self, model_name: str) -> None:
         """Refused."""
         raise PermissionDenied("models are unloaded by whoever runs this server")
-
-
-class _Grpc(GRPCServer):  # type: ignore[misc]
-    """kserve's own listens on every address; it offers no other way than to write `start` again."""
-
-    def __init__(self, *arguments: Any, host: str, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._host = host
-
-    async def start(self, max_workers: int) -> None:
-        """Serve until `stop`."""
-        limits = [(f"grpc.{name}", self._kwargs[f"grpc_{name}"]) for name in _LIMITS]
-        self._server = aio.server(
-            futures.ThreadPoolExecutor(max_workers=max_workers),
-            interceptors=(ExceptionToStatusInterceptor(),),
-            options=limits,
-        )
-        servicer = InferenceServicer(self._data_plane, self._model_repository_extension)
-        rpc.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
-        self._server.add_insecure_port(f"{self._host}:{self._port}")
-        await self._server.start()
-        await self._server.wait_for_termination()
-
-
-_LIMITS = ("max_send_message_length", "max_receive_message_length")
 
 
 def _quiet() -> None:

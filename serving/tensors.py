@@ -76,15 +76,15 @@ def v2_request(document: Mapping[str, Any], tail: bytes = b"") -> Request:
     return Request(request_id, inputs, _wanted(document.get("outputs")))
 
 
-def rows_of(inputs: Sequence[Input], schema: Sequence[InputColumn]) -> Rows:
-    """The rows of a request, in the order of the schema.
+def rows_of(inputs: Sequence[Input], schema: Sequence[InputColumn]) -> tuple[Rows, list[str]]:
+    """The rows of a request, in the order of the schema, and the tensors that the model has no column for.
 
     Raises:
         InputError: The tensors are neither one of all columns nor one per column.
     """
     names = [column["name"] for column in schema]
     if len(inputs) == 1 and (len(inputs[0].shape) == 2 or inputs[0].name not in names):
-        return _one_tensor(inputs[0], names)
+        return _one_tensor(inputs[0], names), []
     _names_agree([item.name for item in inputs], names)
     by_name = {item.name: item for item in inputs}
     for item in inputs:
@@ -101,7 +101,8 @@ def rows_of(inputs: Sequence[Input], schema: Sequence[InputColumn]) -> Rows:
                 "send the same number of rows for every column",
                 column=item.name,
             )
-    return [list(row) for row in zip(*(by_name[name].values for name in names), strict=True)]
+    rows = [list(row) for row in zip(*(by_name[name].values for name in names), strict=True)]
+    return rows, [name for name in by_name if name not in names]
 
 
 def decode_input(name: str, shape: Any, datatype: Any, values: Any = None, raw: bytes | None = None) -> Input:
@@ -248,20 +249,15 @@ def _one_tensor(item: Input, names: Sequence[str]) -> Rows:
 
 
 def _names_agree(given: Sequence[str], names: Sequence[str]) -> None:
-    unknown = [name for name in given if name not in names]
     missing = [name for name in names if name not in given]
     twice = [name for name in given if given.count(name) > 1]
-    if unknown:
-        raise InputError(
-            f"there is no column {unknown[0]!r}{nearest(unknown[0], missing or names)}",
-            f"send exactly these columns: {', '.join(names)}",
-            column=unknown[0],
-        )
     if missing or twice:
         which, what = (missing[0], "is missing") if missing else (twice[0], "comes twice")
+        unknown = [name for name in given if name not in names]
+        hint = f", but an unknown {unknown[0]!r} came" if missing and unknown else ""
         raise InputError(
-            f"the tensor of column {which!r} {what}",
-            "send one tensor for each column; a value that is not known is null",
+            f"the tensor of column {which!r} {what}{hint}",
+            f"send one tensor for each column: {', '.join(names)}; a value that is not known is null",
             column=which,
         )
 

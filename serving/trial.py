@@ -4,7 +4,8 @@ import http.client
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ TOLERANCE = 1e-12
 PROTOCOLS = ("v1", "v2")
 _TIMEOUT_S = 30.0
 _DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "timestamp": "FP64"}
+Ask = Callable[[str, bytes], tuple[int, bytes]]
+"""Posts JSON to a path of an endpoint, and gives HTTP status and body; raises OSError where there is no answer."""
+
 _Triple = tuple[Any, Any, Any]  # label, probabilities, value of one row; None where there is none
 
 
@@ -64,7 +68,12 @@ def trial(package: Path, name: str, answers: str, site: Site | None = None) -> d
 
 
 def replay(port: int, name: str, manifest: Manifest) -> float:
-    """Ask a running predictor the golden requests, over V1 one by one and over V2 all at once.
+    """As `replay_over`, against a predictor of this machine."""
+    return replay_over(partial(_ask_here, port), name, manifest)
+
+
+def replay_over(ask: Ask, name: str, manifest: Manifest) -> float:
+    """Ask an endpoint the golden requests, over V1 one by one and over V2 all at once.
 
     Returns:
         The largest difference of a number.
@@ -74,7 +83,7 @@ def replay(port: int, name: str, manifest: Manifest) -> float:
     """
     golden = manifest.golden
     worst = 0.0
-    for protocol, given in (("V1", _ask_v1(port, name, golden)), ("V2", _ask_v2(port, name, manifest))):
+    for protocol, given in (("V1", _ask_v1(ask, name, golden)), ("V2", _ask_v2(ask, name, manifest))):
         for row, answer in enumerate(given, start=1):
             worst = max(worst, _compare(_expected(golden, row - 1), answer, protocol, row))
     return worst
@@ -93,21 +102,21 @@ def hold(golden: Golden, answers: "Answers") -> None:
         _compare(_expected(golden, row), (label, probabilities, value), "in process", row + 1)
 
 
-def _ask_v1(port: int, name: str, golden: Golden) -> Iterator[_Triple]:
+def _ask_v1(ask: Ask, name: str, golden: Golden) -> Iterator[_Triple]:
     for row, request in enumerate(golden.requests, start=1):
         place = f"V1, golden request {row}"
-        answer = _post(port, f"/v1/models/{name}:predict", {"instances": [list(request)]}, place)
+        answer = _post(ask, f"/v1/models/{name}:predict", {"instances": [list(request)]}, place)
         first = {key: answer[key][0] for key in ("predictions", "probabilities") if answer.get(key)}
         yield _triple(golden, first.get("predictions"), first.get("probabilities"))
 
 
-def _ask_v2(port: int, name: str, manifest: Manifest) -> Iterator[_Triple]:
+def _ask_v2(ask: Ask, name: str, manifest: Manifest) -> Iterator[_Triple]:
     golden = manifest.golden
     inputs = [
         _tensor(feature.name, feature.kind, [request[i] for request in golden.requests])
         for i, feature in enumerate(manifest.features)
     ]
-    answer = _post(port, f"/v2/models/{name}/infer", {"inputs": inputs}, "V2, all golden requests")
+    answer = _post(ask, f"/v2/models/{name}/infer", {"inputs": inputs}, "V2, all golden requests")
     outputs = {output["name"]: output["data"] for output in answer["outputs"]}
     size, width = len(golden.requests), len(manifest.classes)
     labels = outputs.get("predictions", [None] * size)
@@ -158,24 +167,29 @@ def _differs(place: str, wanted: str, got: str) -> PermanentError:
     )
 
 
-def _post(port: int, path: str, body: Mapping[str, Any], place: str) -> dict[str, Any]:
+def _ask_here(port: int, path: str, body: bytes) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(process.HOST, port, timeout=_TIMEOUT_S)
+    try:
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def _post(ask: Ask, path: str, body: Mapping[str, Any], place: str) -> dict[str, Any]:
     began = time.monotonic()
     try:
-        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        text = answer.read()
+        status, text = ask(path, json.dumps(body).encode())
     except (OSError, http.client.HTTPException) as error:
         raise PermanentError(
             f"{place}: an answer was expected, {type(error).__name__} came after {time.monotonic() - began:.1f} s",
             "see the predictor's log",
             request=place,
         ) from error
-    finally:
-        connection.close()
-    if answer.status != 200:
+    if status != 200:
         raise PermanentError(
-            f"{place}: 200 was expected, {answer.status} came: {text[:500].decode(errors='replace')}",
+            f"{place}: 200 was expected, {status} came: {text[:500].decode(errors='replace')}",
             "the package refuses its own golden request; train and register again",
             request=place,
         )

@@ -83,6 +83,12 @@ def v1_rows(document: Mapping[str, Any]) -> Rows:
     return rows
 
 
+def unknown_keys(rows: Rows, names: Sequence[str]) -> list[str]:
+    """Keys of rows that came as objects and that the model does not have: they are left out, as in a table."""
+    known = set(names)
+    return list(dict.fromkeys(str(key) for row in rows if isinstance(row, dict) for key in row if key not in known))
+
+
 def v1_answer(answers: Answers, mode: Mode) -> dict[str, Any]:
     """The V1 answer: `predictions` are labels or values, as V1 demands; all modes but `labels` add `probabilities`."""
     _refuse_not_finite(answers)

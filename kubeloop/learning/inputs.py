@@ -59,15 +59,16 @@ def to_frame(
     """Rows as the frame that the estimator was fitted on.
 
     Args:
-        rows: A frame (further columns are left out), or a list of lists in the order of the schema, or a list of
-            objects by column name; n may be 0. None and NaN are missing. A number may come as text that is a number.
+        rows: A frame, or a list of lists in the order of the schema, or a list of objects by column name; n may be 0.
+            Further columns of a frame or an object are left out. None and NaN are missing. A number may come as text
+            that is a number.
         schema: The model's inputs.
 
     Returns:
         (n, len(schema)) frame, columns in the order of the schema, dtypes as in `InputColumn`, index 0..n-1.
 
     Raises:
-        InputError: With the column, the row (counted from 1) and the mend: wrong width, unknown or missing column, a
+        InputError: With the column, the row (counted from 1) and the mend: wrong width, missing column, a
             value of the wrong type, an infinity, a missing value in a column that has to have one.
     """
     import pandas as pd
@@ -75,12 +76,28 @@ def to_frame(
     columns: Sequence[Any] = _of_frame(rows, schema) if isinstance(rows, pd.DataFrame) else _of_rows(rows, schema)
     made: dict[str, NDArray[Any]] = {}
     for column, values in zip(schema, columns, strict=True):
-        found = _CONVERT[column["kind"]](values, column)
-        if not column["nullable"]:
-            _refuse_missing(found, column)
-        made[column["name"]] = found
+        made[column["name"]] = cells(values, column)
     size = len(next(iter(made.values()))) if made else 0
     return pd.DataFrame(made, index=pd.RangeIndex(size))
+
+
+def cells(values: Any, column: InputColumn) -> NDArray[Any]:
+    """One column as it stands in the frame.
+
+    Args:
+        values: n cells: a list or a Series.
+        column: The input.
+
+    Returns:
+        (n,) float64, or object with text or None for a category.
+
+    Raises:
+        InputError: As `to_frame`.
+    """
+    found: NDArray[Any] = _CONVERT[column["kind"]](values, column)
+    if not column["nullable"]:
+        _refuse_missing(found, column)
+    return found
 
 
 def category_text(value: Any) -> str | None:
@@ -132,7 +149,7 @@ def _of_rows(rows: Sequence[Any], schema: Sequence[InputColumn]) -> list[list[An
     table: list[Any] = []
     for number, row in enumerate(rows, start=1):
         if isinstance(row, Mapping):
-            if row.keys() != wanted:
+            if not row.keys() >= wanted:
                 _refuse_keys(row, names, number, len(rows))
             table.append([row[name] for name in names])
         elif isinstance(row, Sequence | np.ndarray) and not isinstance(row, (str, bytes)):
@@ -153,20 +170,14 @@ def _of_rows(rows: Sequence[Any], schema: Sequence[InputColumn]) -> list[list[An
 
 
 def _refuse_keys(row: Mapping[str, Any], names: Sequence[str], number: int, total: int) -> None:
-    missing = [name for name in names if name not in row]
+    missing = next(name for name in names if name not in row)
     unknown = [str(key) for key in row if key not in names]
-    if unknown:
-        raise InputError(
-            f"row {number} of {total} has an unknown column {unknown[0]!r}{nearest(unknown[0], missing or names)}",
-            f"give exactly these columns: {', '.join(names)}",
-            row=number,
-            column=unknown[0],
-        )
+    hint = f", but an unknown column {unknown[0]!r}" if unknown else ""
     raise InputError(
-        f"row {number} of {total} has no column {missing[0]!r}",
-        f"add {missing[0]!r}; a value that is not known is given as null",
+        f"row {number} of {total} has no column {missing!r}{hint}",
+        f"add {missing!r}; a value that is not known is given as null",
         row=number,
-        column=missing[0],
+        column=missing,
     )
 
 

@@ -114,7 +114,10 @@ V1_BAD = [
     ({"instances": [[1, 1, "a", "maybe"]]}, "column 'smoker', row 1"),
     ({"instances": [[1, [2], "a", True]]}, "column 'dose', row 1"),
     ({"instances": [[1, 1, {"a": 1}, True]]}, "column 'ward', row 1"),
-    ({"instances": [{**ROW, "agee": 1}]}, "unknown column 'agee'"),
+    (
+        {"instances": [{"agee": 1, "dose": 1, "ward": "a", "smoker": True}]},
+        "no column 'age', but an unknown column 'agee'",
+    ),
     ({"instances": [{"age": 1}]}, "no column 'dose'"),
     ({"instances": [None]}, "row 1 of 1 is null"),
     (b'{"instances": [[1e999, 1, "a", true]]}', ""),
@@ -164,7 +167,10 @@ V2_BAD = [
     (one([2, 1, 1, 1], [1, 4], "BOOL"), "is no BOOL"),
     ({"inputs": [FP]}, "the tensor of column 'dose' is missing"),
     ({"inputs": [*tensors(ROW), FP]}, "comes twice"),
-    ({"inputs": [*tensors(ROW)[:3], {**FP, "name": "smokr"}]}, "no column 'smokr'; did you mean 'smoker'?"),
+    (
+        {"inputs": [*tensors(ROW)[:3], {**FP, "name": "smokr"}]},
+        "column 'smoker' is missing, but an unknown 'smokr' came",
+    ),
     ({"inputs": [*tensors(ROW)[:3], {**FP, "name": "smoker", "shape": [2], "data": [1, 0]}]}, "has 2 rows"),
     ({"inputs": [*tensors(ROW)[:3], {**FP, "name": "smoker", "shape": [1, 1, 1]}]}, "[n] or [n, 1]"),
     ({"inputs": tensors(ROW), "outputs": [{"name": "probabilites"}]}, "did you mean 'probabilities'?"),

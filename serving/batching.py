@@ -1,0 +1,112 @@
+"""Micro-batches for models that only scikit-learn can score: what queued while the last batch ran is the next batch.
+
+There is no timer: a lone request is scored at once, and the more wait, the more share one call.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from time import perf_counter
+from typing import Any
+
+from kubeloop.errors import KubeloopError
+from kubeloop.serving.fast import Rows, Scores
+
+Done = Callable[[Scores | None], None]
+"""Takes the scores, on the event loop; None: these rows have to take the careful path."""
+
+_FIRST_ROWS = 64
+_KEPT = 0.95
+
+
+class Batcher:
+    """Collects rows on the event loop and scores them in the scoring thread.
+
+    Args:
+        predict: Scores n rows; raises a KubeloopError when one of them is wrong.
+        pool: The scoring thread.
+        loop: The event loop on which all methods are called.
+        budget_s: How long a batch may take: as long may what comes next have to wait.
+
+    Attributes:
+        predict: As given.
+    """
+
+    def __init__(
+        self,
+        predict: Callable[[Rows], Scores],
+        pool: Executor,
+        loop: asyncio.AbstractEventLoop,
+        budget_s: float,
+    ) -> None:
+        self.predict = predict
+        self._pool = pool
+        self._loop = loop
+        self._budget_s = budget_s
+        self._queue: list[tuple[Rows, Done]] = []
+        self._queued = 0
+        self._most = float(_FIRST_ROWS)
+        self._running = False
+
+    def put(self, rows: Rows, done: Done) -> bool:
+        """Queue rows; False when they would have to wait too long. A lone request is always taken."""
+        if self._queued and self._queued + len(rows) > self._most:
+            return False
+        self._queue.append((rows, done))
+        self._queued += len(rows)
+        if not self._running:
+            self._next()
+        return True
+
+    def _next(self) -> None:
+        batch, self._queue = self._queue, []
+        size, self._queued = self._queued, 0
+        self._running = True
+        running = self._loop.run_in_executor(self._pool, self._score, batch)
+        running.add_done_callback(lambda made: self._finished(batch, size, made))
+
+    def _finished(
+        self,
+        batch: Sequence[tuple[Rows, Done]],
+        size: int,
+        made: "asyncio.Future[tuple[list[Scores | None], float]]",
+    ) -> None:
+        self._running = False
+        if made.cancelled():
+            return
+        scores, took_s = made.result()
+        # A small batch tells least how many rows would fit: the fixed cost of a call counts as theirs. It errs low, and
+        # what it lets in next makes a larger batch, which tells more.
+        fit = max(1.0, size * self._budget_s / max(took_s, 1e-6))
+        self._most = fit if took_s > self._budget_s else max(fit, _KEPT * self._most + (1 - _KEPT) * fit)
+        for (_, done), found in zip(batch, scores, strict=True):
+            done(found)
+        if self._queue and not self._running:
+            self._next()
+
+    def _score(self, batch: Sequence[tuple[Rows, Done]]) -> tuple[list[Scores | None], float]:
+        began = perf_counter()
+        try:
+            together = self.predict([row for rows, _ in batch for row in rows])
+        except KubeloopError:
+            # Somebody's row is wrong; the others shall not wait for it to be found.
+            return [self._alone(rows) for rows, _ in batch], perf_counter() - began
+        made: list[Scores | None] = []
+        at = 0
+        for rows, _ in batch:
+            made.append(together[at : at + len(rows)])
+            at += len(rows)
+        return made, perf_counter() - began
+
+    def _alone(self, rows: Rows) -> Scores | None:
+        try:
+            return self.predict(rows)
+        except KubeloopError:
+            return None
+
+
+def scores_of(answers: Any) -> Scores:
+    """Answers of scikit-learn in the form of a compiled plan's."""
+    found = answers.values if answers.probabilities is None else answers.probabilities
+    made: Scores = (found.reshape(-1, 1) if answers.probabilities is None else found).tolist()
+    return made

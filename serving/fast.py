@@ -1,0 +1,278 @@
+"""The short way from a request's body to its answer: decode, score, encode, and nothing between.
+
+It takes what is plainly right and no more. Whatever else comes raises `OddError`, and the careful path (`wire`,
+`tensors`, `model`) answers it, or says what is wrong with it. So every answer from here is one that the careful path
+would give, and no mistake of a client is judged twice.
+"""
+
+from collections.abc import Sequence
+from math import isfinite
+from operator import itemgetter
+from typing import Any, Protocol
+
+import numpy as np
+import orjson
+
+from kubeloop.packaging.package import Package
+from kubeloop.serving.rules import OddError, Rules
+from kubeloop.serving.wire import Mode, label_datatype, output_names
+
+Rows = Sequence[Sequence[Any]]
+Scores = list[list[float]]
+"""n rows of k probabilities in the order of the classes, or of one value in regression."""
+
+_NONE = type(None)
+_PLAIN: dict[str, frozenset[type] | None] = {
+    "FP64": None,
+    "FP32": None,
+    "BYTES": frozenset((str, bool, int, float, _NONE)),  # of several columns in one tensor
+    "BOOL": frozenset((bool, _NONE)),
+    "INT64": frozenset((int, _NONE)),
+    "INT32": frozenset((int, _NONE)),
+}
+"""Datatypes whose JSON cells need no conversion, and the types a cell must then have; None: the scorer sees to it."""
+
+_BINARY = {"FP64": "<f8", "FP32": "<f4", "INT64": "<i8", "INT32": "<i4"}
+_INFER = frozenset(("inputs", "id"))
+_TENSOR = frozenset(("name", "shape", "datatype", "data"))
+
+
+class Scorer(Protocol):
+    """What scores rows: a compiled plan."""
+
+    def score_rows(self, rows: Rows, /) -> Scores:
+        """Score n rows of JSON cells in the order of the schema; None is missing."""
+
+
+class Codec:
+    """Bodies to rows, and scores to bodies, for one package.
+
+    Args:
+        package: The package.
+        mode: Which answers a classifier gives.
+        name: The name under which it is served.
+    """
+
+    def __init__(self, package: Package, mode: Mode, name: str) -> None:
+        self.rules = Rules(package.schema)
+        self._names = self.rules.names
+        self._width = len(self._names)
+        self._known = set(self._names)
+        # itemgetter of a single name gives the cell and not a tuple.
+        self._by_name = itemgetter(*self._names) if self._width > 1 else lambda row: (row[self._names[0]],)
+        self._classes = package.classes
+        self._regression = package.task == "regression"
+        self._probabilities = mode != "labels"
+        self._outputs = output_names(self._regression, mode)
+        self._datatype = label_datatype(self._classes)
+        self._labels = [str(label) for label in self._classes] if self._datatype == "BYTES" else self._classes
+        self._head: dict[str, Any] = {"model_name": name, "model_version": package.digest}
+
+    def v1_rows(self, body: bytes) -> Rows:
+        """The rows of a V1 body.
+
+        Raises:
+            OddError: It is not plainly right.
+        """
+        document = _parse(body)
+        rows = document.get("instances")
+        if type(rows) is not list or not rows:
+            raise OddError
+        width = self._width
+        kinds = set(map(type, rows))
+        if kinds == {list}:
+            for row in rows:
+                if len(row) != width:
+                    raise OddError
+            return rows
+        if kinds != {dict}:
+            raise OddError
+        try:
+            made = list(map(self._by_name, rows))
+        except KeyError:
+            raise OddError from None
+        if any(len(row) != width for row in rows):
+            raise OddError
+        return made
+
+    def v2_rows(self, body: bytes, json_length: int | None = None) -> tuple[Rows, str | None]:
+        """The rows and the id of a V2 body; its first `json_length` bytes are JSON, binary tensors follow.
+
+        Raises:
+            OddError: It is not plainly right.
+        """
+        document = _parse(body if json_length is None else body[:json_length])
+        inputs, request_id = document.get("inputs"), document.get("id")
+        right = type(inputs) is list and inputs and (request_id is None or type(request_id) is str)
+        if not right or not document.keys() <= _INFER:
+            raise OddError
+        assert type(inputs) is list
+        if json_length is not None:
+            inputs = _with_data(inputs, memoryview(body)[json_length:])
+        for item in inputs:
+            if type(item) is not dict or item.keys() != _TENSOR:
+                raise OddError
+        if len(inputs) == 1 and (len(_shape(inputs[0])) == 2 or inputs[0]["name"] not in self._known):
+            return self._one(inputs[0]), request_id
+        return self._each(inputs), request_id
+
+    def columns(self, columns: dict[str, list[Any]]) -> Rows:
+        """Rows from one list of cells per column.
+
+        Raises:
+            OddError: They are not all of the columns, or of different lengths.
+        """
+        if columns.keys() != self._known:
+            raise OddError
+        try:
+            return list(zip(*self._by_name(columns), strict=True))
+        except ValueError:
+            raise OddError from None
+
+    def _one(self, item: dict[str, Any]) -> Rows:
+        """The rows of one tensor of all columns."""
+        width, data, shape = self._width, item["data"], item["shape"]
+        if len(shape) != 2 or type(shape[0]) is not int or shape[1] != width or type(data) is not list or not data:
+            raise OddError
+        if type(data[0]) is list:
+            if set(map(type, data)) != {list} or any(len(row) != width for row in data) or len(data) != shape[0]:
+                raise OddError
+            for row in data:
+                _typed(row, item["datatype"])
+            return data
+        if len(data) != shape[0] * width:
+            raise OddError
+        _typed(data, item["datatype"])
+        return [data[start : start + width] for start in range(0, len(data), width)]
+
+    def _each(self, inputs: list[dict[str, Any]]) -> Rows:
+        """The rows of one tensor per column."""
+        size = _shape(inputs[0])[0]
+        columns: dict[str, list[Any]] = {}
+        if type(size) is not int or size < 1:
+            raise OddError
+        for item in inputs:
+            shape, data, name = item["shape"], item["data"], item["name"]
+            if (shape != [size] and shape != [size, 1]) or type(data) is not list or len(data) != size:
+                raise OddError
+            if type(name) is not str or name in columns:
+                raise OddError
+            _typed(data, item["datatype"])
+            columns[name] = data
+        return self.columns(columns)
+
+    def v1_body(self, scores: Scores) -> bytes:
+        """The V1 answer.
+
+        Raises:
+            OddError: A score is not finite.
+        """
+        _finite(scores)
+        if self._regression:
+            return orjson.dumps({"predictions": [row[0] for row in scores]})
+        labels = self.labels(scores, self._classes)
+        if self._probabilities:
+            return orjson.dumps({"predictions": labels, "probabilities": scores})
+        return orjson.dumps({"predictions": labels})
+
+    def v2_body(self, scores: Scores, request_id: str | None) -> bytes:
+        """The V2 answer.
+
+        Raises:
+            OddError: A score is not finite.
+        """
+        outputs = [
+            {"name": name, "datatype": datatype, "shape": shape, "data": data}
+            for name, datatype, shape, data in self.tensors(scores)
+        ]
+        document = {**self._head, "outputs": outputs}
+        if request_id is not None:
+            document["id"] = request_id
+        return orjson.dumps(document)
+
+    def tensors(self, scores: Scores) -> list[tuple[str, str, list[int], list[Any]]]:
+        """The V2 outputs: name, datatype, shape and flat data of each.
+
+        Raises:
+            OddError: A score is not finite.
+        """
+        _finite(scores)
+        size = len(scores)
+        if self._regression:
+            return [("predictions", "FP64", [size], [row[0] for row in scores])]
+        made: list[tuple[str, str, list[int], list[Any]]] = []
+        for name in self._outputs:
+            if name == "probabilities":
+                flat = scores[0] if size == 1 else [value for row in scores for value in row]
+                made.append((name, "FP64", [size, len(self._classes)], flat))
+            else:
+                made.append((name, self._datatype, [size], self.labels(scores, self._labels)))
+        return made
+
+    @staticmethod
+    def labels(scores: Scores, classes: Sequence[Any]) -> list[Any]:
+        """The class of each row's largest probability, the first one on a tie."""
+        return [classes[row.index(max(row))] for row in scores]
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise OddError from None
+    if type(document) is not dict:
+        raise OddError
+    return document
+
+
+def _shape(item: dict[str, Any]) -> list[Any]:
+    shape = item["shape"]
+    if type(shape) is not list or not shape:
+        raise OddError
+    return shape
+
+
+def _typed(values: list[Any], datatype: Any) -> None:
+    """See that cells are of the tensor's datatype; null is a missing value.
+
+    Raises:
+        OddError: One is not, or the datatype needs a conversion.
+    """
+    try:
+        wanted = _PLAIN[datatype]
+    except (KeyError, TypeError):
+        raise OddError from None
+    if wanted is not None and not wanted.issuperset(map(type, values)):
+        raise OddError
+
+
+def _with_data(inputs: list[Any], tail: memoryview) -> list[dict[str, Any]]:
+    """Tensors with the values that follow the JSON as their data.
+
+    Raises:
+        OddError: The sizes do not add up, or a datatype has no fixed width.
+    """
+    made: list[dict[str, Any]] = []
+    offset = 0
+    for item in inputs:
+        try:
+            size, dtype = item["parameters"]["binary_data_size"], np.dtype(_BINARY[item["datatype"]])
+            if type(size) is not int or size < 0 or offset + size > len(tail) or size % dtype.itemsize:
+                raise OddError
+            plain = np.frombuffer(tail[offset : offset + size], dtype).tolist()
+            made.append({"name": item["name"], "shape": item["shape"], "datatype": item["datatype"], "data": plain})
+        except (KeyError, TypeError):
+            raise OddError from None
+        offset += size
+        if any(value != value for value in plain):
+            made[-1]["data"] = [None if value != value else value for value in plain]
+    if offset != len(tail):
+        raise OddError
+    return made
+
+
+def _finite(scores: Scores) -> None:
+    """JSON has no NaN: orjson would write null, and a client would take it for an answer."""
+    for row in scores:
+        if not isfinite(sum(row)):
+            raise OddError

@@ -1,0 +1,40 @@
+"""When to say no: a request that could not be answered within its promise any more gets 503 at once.
+
+What waits cannot be seen directly: requests lie in the kernel's buffers until the event loop reads them. But all that
+one round of the loop reads was there when the round began, so the time since then is what the next one has waited.
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+
+SHARE = 0.5
+"""Of the promised p99: as much may a request wait in line; the rest is for the round before it, and for its answer."""
+
+
+class Gate:
+    """Lets requests pass while their wait fits the promise.
+
+    Args:
+        loop: The event loop that reads the requests.
+        promise_s: The contract's p99 in seconds.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, promise_s: float) -> None:
+        self._call_soon: Callable[..., object] = loop.call_soon
+        self.budget_s = promise_s * SHARE
+        self._began = 0.0
+
+    def arrived(self) -> float:
+        """When the request in hand came, by `time.perf_counter`: at the latest when this round of the loop began."""
+        if not self._began:
+            self._began = perf_counter()
+            self._call_soon(self._round)
+        return self._began
+
+    def late(self, arrived: float) -> bool:
+        """Whether what arrived then has waited too long to be begun now."""
+        return perf_counter() - arrived > self.budget_s
+
+    def _round(self) -> None:
+        self._began = 0.0

@@ -1,0 +1,148 @@
+"""gRPC: kserve's server on the address that was asked for, and a short way for plain V2 requests."""
+
+from collections.abc import Sequence
+from concurrent import futures
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from grpc import aio  # type: ignore[import-untyped]
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as rpc
+from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
+from kserve.protocol.grpc.server import GRPCServer
+from kserve.protocol.grpc.servicer import InferenceServicer
+
+from kubeloop.serving.fast import Rows, Scorer
+from kubeloop.serving.model import PackageModel
+from kubeloop.serving.rules import OddError
+from kubeloop.serving.tally import Tally
+
+INLINE_ROWS = 256
+"""Rows that are scored on the event loop; more would hold up the health check."""
+
+_LIMITS = ("max_send_message_length", "max_receive_message_length")
+_CONTENTS = {
+    "FP64": "fp64_contents",
+    "FP32": "fp32_contents",
+    "INT64": "int64_contents",
+    "INT32": "int_contents",
+    "BOOL": "bool_contents",
+    "BYTES": "bytes_contents",
+}
+_RAW = {"FP64": "<f8", "FP32": "<f4", "INT64": "<i8", "INT32": "<i4", "BOOL": "?"}
+
+
+class Grpc(GRPCServer):  # type: ignore[misc]
+    """kserve's own listens on every address; it offers no other way than to write `start` again."""
+
+    def __init__(self, *arguments: Any, host: str, model: PackageModel, tally: Tally, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._host = host
+        self._model = model
+        self._tally = tally
+
+    async def start(self, max_workers: int) -> None:
+        """Serve until `stop`."""
+        limits = [(f"grpc.{name}", self._kwargs[f"grpc_{name}"]) for name in _LIMITS]
+        self._server = aio.server(
+            futures.ThreadPoolExecutor(max_workers=max_workers),
+            interceptors=(ExceptionToStatusInterceptor(),),
+            options=limits,
+        )
+        servicer = _Servicer(self._data_plane, self._model_repository_extension, self._model, self._tally)
+        rpc.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
+        self._server.add_insecure_port(f"{self._host}:{self._port}")
+        await self._server.start()
+        await self._server.wait_for_termination()
+
+
+class _Servicer(InferenceServicer):  # type: ignore[misc]
+    """kserve's servicer with the short way in front of `ModelInfer`."""
+
+    def __init__(self, plane: Any, extension: Any, model: PackageModel, tally: Tally) -> None:
+        super().__init__(plane, extension)
+        self._model = model
+        self._tally = tally
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:
+        """Answer V2."""
+        began = perf_counter()
+        scorer = self._model.scorer
+        if scorer is not None and self._model.ready and request.model_name == self._model.name:
+            try:
+                return self._short(request, scorer, began)
+            except OddError:
+                pass
+        code = 500
+        try:
+            answer = await super().ModelInfer(request, context)
+            code = 200
+        finally:
+            self._tally.count("grpc", code, perf_counter() - began)
+        return answer
+
+    def _short(self, request: Any, scorer: Scorer, began: float) -> Any:
+        codec = self._model.codec
+        rows = _rows(request, self._model)
+        if len(rows) > INLINE_ROWS:
+            raise OddError
+        scores = scorer.score_rows(rows)
+        outside = codec.rules.outside(rows)
+        answer = pb.ModelInferResponse(model_name=self._model.name, model_version=self._model.version, id=request.id)
+        for name, datatype, shape, data in codec.tensors(scores):
+            output = answer.outputs.add(name=name, datatype=datatype, shape=shape)
+            values = [text.encode() for text in data] if datatype == "BYTES" else data
+            getattr(output.contents, _CONTENTS[datatype]).extend(values)
+        self._tally.outside(outside)
+        self._tally.count("grpc", 200, perf_counter() - began, len(rows))
+        return answer
+
+
+def _rows(request: Any, model: PackageModel) -> Rows:
+    """The rows of a request.
+
+    Raises:
+        OddError: It is not plainly right.
+    """
+    inputs, raw, names = request.inputs, request.raw_input_contents, model.codec.rules.names
+    if not inputs or request.outputs or (request.model_version and request.model_version != model.version):
+        raise OddError
+    if raw and len(raw) != len(inputs):
+        raise OddError
+    if len(inputs) == 1 and len(inputs[0].shape) == 2:
+        size, width = inputs[0].shape
+        values = _values(inputs[0], raw[0] if raw else None)
+        if width != len(names) or len(values) != size * width or not size:
+            raise OddError
+        return [values[start : start + width] for start in range(0, len(values), width)]
+    size = inputs[0].shape[0] if inputs[0].shape else 0
+    columns: dict[str, list[Any]] = {}
+    for place, item in enumerate(inputs):
+        values = _values(item, raw[place] if raw else None)
+        if len(values) != size or not size or item.name in columns or list(item.shape) not in ([size], [size, 1]):
+            raise OddError
+        columns[item.name] = values
+    return model.codec.columns(columns)
+
+
+def _values(item: Any, raw: bytes | None) -> list[Any]:
+    datatype = item.datatype
+    if raw is not None:
+        if item.HasField("contents") or datatype not in _RAW or len(raw) % np.dtype(_RAW[datatype]).itemsize:
+            raise OddError
+        return _without_nan(np.frombuffer(raw, _RAW[datatype]).tolist())
+    if datatype not in _CONTENTS:
+        raise OddError
+    values: Sequence[Any] = getattr(item.contents, _CONTENTS[datatype])
+    if datatype == "BYTES":
+        try:
+            return [value.decode() for value in values]
+        except UnicodeDecodeError:
+            raise OddError from None
+    return _without_nan(list(values))
+
+
+def _without_nan(values: list[Any]) -> list[Any]:
+    """NaN is a missing value."""
+    return [None if value != value else value for value in values]
