@@ -38,6 +38,7 @@ class LoggedModel(BaseModel):
         columns: Of a logged row, in the order of its cells: the order of the package's features.
         classes: In the order of the probabilities' columns; empty in regression, or where they are not known.
         positive: The class of interest of a binary task.
+        keys: Whether business keys are kept `plain` or `hashed` under the Site's key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -47,6 +48,7 @@ class LoggedModel(BaseModel):
     columns: tuple[LoggedColumn, ...]
     classes: tuple[Value, ...] = ()
     positive: Value | None = None
+    keys: Literal["plain", "hashed"] = "plain"
 
     @property
     def schema_(self) -> list[InputColumn]:

@@ -1,0 +1,1 @@
+"""Late labels: what came true, joined to what was predicted."""
