@@ -48,8 +48,9 @@ def run_contract(
     on_wait: Callable[[str], None],
     on_task: Callable[[TaskRecord], None],
     change: Change | None = None,
+    site_name: str = "laptop",
 ) -> Outcome:
-    """Run the train pipeline of a contract on this machine.
+    """Run the train pipeline of a contract on this machine, and serve what passes where the Site says.
 
     Args:
         path: loop.yaml.
@@ -58,20 +59,23 @@ def run_contract(
         on_wait: Told once when another run is waited for.
         on_task: Told when a task begins and ends.
         change: Makes the contract that is run of the one that was read.
+        site_name: Which Site; the tasks read its file.
 
     Raises:
         InputError: The contract is wrong, or another run did not end in time.
     """
     from kubeloop.contract.load import read_contract
     from kubeloop.contract.sites import at_site
-    from kubeloop.site import laptop
-    from kubeloop.site.processes import end_orphans
+    from kubeloop.site.load import named_site, site_folder
+    from kubeloop.site.processes import end_orphans, surrounded
     from kubeloop.store.locks import BusyError, lock
 
-    contract = at_site(read_contract(path), "laptop")
-    site = laptop(home_of(path, home), path.resolve().parent)
+    contract = at_site(read_contract(path), site_name)
+    site = named_site(home_of(path, home), site_name, path.resolve().parent)
     assert site.home is not None
     with ExitStack() as held:
+        if site_name != "laptop":
+            held.enter_context(surrounded(KUBELOOP_SITE_DIR=str(site_folder(site.home, site_name))))
         what = f"a run of {contract.name}"
         try:
             held.enter_context(lock(site, "run", 0, what))

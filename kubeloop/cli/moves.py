@@ -75,6 +75,22 @@ def booted(site: Site, name: str) -> "Apply":
     return apply
 
 
+def placed(site: Site, name: str, otherwise: "Apply", *, force: bool = False) -> "Apply":
+    """`apply` where the Site serves: on its cluster, or on this machine (see `beside`).
+
+    Args:
+        site: Where.
+        name: The model.
+        otherwise: What proves a package on this machine where nothing is served.
+        force: On a cluster, take back what others have changed by hand.
+    """
+    if site.cluster is None:
+        return beside(site, name, otherwise)
+    from kubeloop.serving.on_cluster import endpoint
+
+    return endpoint(site, name, force=force)
+
+
 def beside(site: Site, name: str, otherwise: "Apply") -> "Apply":
     """`apply` for a model that is served here: its supervisor boots and proves the package beside the champion.
 
@@ -138,9 +154,13 @@ def wait_until_served(site: Site, name: str, digest: str, deadline_s: float = SW
         time.sleep(_POLL_S)
 
 
-def say_where(found: "Running | None", name: str) -> None:
-    """Where it answers now, in a line."""
-    if found is None:
+def say_where(found: "Running | None", name: str, facts: "dict[str, Any] | None" = None) -> None:
+    """Where it answers now, in a line; `facts` are those of a cluster's endpoint."""
+    if facts is not None and facts.get("url"):
+        click.echo(f"serves     {facts['url']}, {facts['golden']} golden requests answered alike")
+        for change in facts.get("drift", []):
+            click.echo(f"taken back {change}")
+    elif found is None:
         click.echo(f"serves     nowhere on this machine; start it with `kubeloop serve {name}`")
     else:
         click.echo(f"serves     {found.url}, answering with {found.digest[7:19]} now")

@@ -20,15 +20,27 @@ HOME = click.option(
     envvar="KUBELOOP_HOME",
     help="State of all runs.  [default: .kubeloop beside loop.yaml]",
 )
+SITE = click.option(
+    "--site",
+    "site_name",
+    default="laptop",
+    envvar="KUBELOOP_SITE",
+    show_default=True,
+    help="Where models are served: this laptop, or a Site that <home>/sites/NAME/site.yaml describes.",
+)
 
 
-def existing_site(home: Path | None) -> Site:
+def existing_site(home: Path | None, site_name: str = "laptop") -> Site:
     """The site of a home that a run has made: what was asked for, else `.kubeloop` here.
+
+    Args:
+        home: State root.
+        site_name: Which of the Sites that it knows.
 
     Raises:
         InputError: There is none.
     """
-    from kubeloop.site import laptop
+    from kubeloop.site.load import named_site
 
     place = (home or Path(".kubeloop")).resolve()
     if not place.is_dir():
@@ -38,7 +50,7 @@ def existing_site(home: Path | None) -> Site:
             "go to the folder of your loop.yaml, name another with --home, or make one with `kubeloop run`",
             home=shown,
         )
-    return laptop(place, place.parent)
+    return named_site(place, site_name, place.parent)
 
 
 def console(*, stderr: bool = False) -> "Console":

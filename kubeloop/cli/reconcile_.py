@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from kubeloop.cli.options import HOME, JSON, existing_site
+from kubeloop.cli.options import HOME, JSON, SITE, existing_site
 
 
 @click.command(
@@ -17,20 +17,25 @@ Examples:
 )
 @click.argument("name", required=False)
 @HOME
+@SITE
+@click.option("--force", is_flag=True, help="On a cluster: apply the champion again, over what others have changed.")
 @JSON
-def command(name: str | None, home: Path | None, as_json: bool) -> None:
+def command(name: str | None, home: Path | None, site_name: str, force: bool, as_json: bool) -> None:
     """Finish or undo what stopped half-way, until ledger, desired record, endpoint and champion agree.
 
     Without NAME for every registered model.
     """
-    from kubeloop.cli.moves import beside, booted, now
+    from kubeloop.cli.moves import booted, now, placed
     from kubeloop.registry.versions import search
     from kubeloop.rollout.promotion import reconcile
     from kubeloop.store import open_engine
 
-    site = existing_site(home)
+    site = existing_site(home, site_name)
     names = [name] if name else sorted({version.name for version in search(open_engine(site), site.namespace)})
-    found = [reconcile(site, each, beside(site, each, booted(site, each)), now()) for each in names]
+    found = []
+    for each in names:
+        apply = placed(site, each, booted(site, each), force=force)
+        found.append(reconcile(site, each, apply, now(), again=force))
     if as_json:
         click.echo(json.dumps({"models": found}))
         return

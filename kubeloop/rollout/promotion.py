@@ -59,7 +59,7 @@ def promote(site: Site, name: str, digest: str, run_id: str, apply: Apply, now: 
         }
 
 
-def reconcile(site: Site, name: str, apply: Apply, now: dt.datetime) -> dict[str, Any]:
+def reconcile(site: Site, name: str, apply: Apply, now: dt.datetime, *, again: bool = False) -> dict[str, Any]:
     """Finish or undo what stopped half-way, until ledger, desired record, endpoint and champion row agree.
 
     Args:
@@ -67,6 +67,7 @@ def reconcile(site: Site, name: str, apply: Apply, now: dt.datetime) -> dict[str
         name: The model.
         apply: As for `promote`.
         now: Aware.
+        again: Tell the endpoint also where the records agree: it may have been changed behind their back.
 
     Returns:
         Facts: name, champion (digest or None), actions (a sentence each; empty if all agreed already), mirror.
@@ -77,7 +78,7 @@ def reconcile(site: Site, name: str, apply: Apply, now: dt.datetime) -> dict[str
     with _rolling(site, name, apply, now, f"reconciling {name}") as (move, _):
         actions = [settle(move, intent) for intent in _open(move)]
         row = champion(move.engine, move.namespace, name)
-        if not agrees(move, row):
+        if not agrees(move, row) or (again and row):
             restore(move)
             actions.append("told the endpoint to serve the champion" if row else "forgot what never came to serve")
         mirror = mirrored(move, row.digest) if row else ""

@@ -11,6 +11,8 @@ from kubeloop.errors import InputError
 from kubeloop.site.model import Site, laptop
 
 SITE_DIR = "/etc/kubeloop/site"
+SITES = "sites"
+"""The folder of a laptop's other Sites below its home: `sites/<name>/site.yaml`."""
 
 
 def load_site(environ: Mapping[str, str] = os.environ) -> Site:
@@ -18,15 +20,50 @@ def load_site(environ: Mapping[str, str] = os.environ) -> Site:
 
     `$KUBELOOP_SITE_DIR` (default `/etc/kubeloop/site`) with a `site.yaml`. Without that file (an optional mount
     that is absent is an empty folder) the laptop at `$KUBELOOP_HOME` (default `.kubeloop`) with `$KUBELOOP_INPUTS`.
+    A `site.yaml` without `home` or `inputs` takes those of the environment.
 
     Raises:
         InputError: `site.yaml` is not a Site; all findings are named.
     """
     file = Path(environ.get("KUBELOOP_SITE_DIR") or SITE_DIR) / "site.yaml"
+    home, inputs = environ.get("KUBELOOP_HOME"), environ.get("KUBELOOP_INPUTS")
     if file.is_file():
-        return _read(file)
-    inputs = environ.get("KUBELOOP_INPUTS")
-    return laptop(Path(environ.get("KUBELOOP_HOME") or ".kubeloop"), Path(inputs) if inputs else None)
+        return _placed(_read(file), Path(home) if home else None, Path(inputs) if inputs else None)
+    return laptop(Path(home or ".kubeloop"), Path(inputs) if inputs else None)
+
+
+def named_site(home: Path, name: str, inputs: Path | None = None) -> Site:
+    """One of the Sites that a laptop knows by name: `<home>/sites/<name>/site.yaml`.
+
+    Args:
+        home: State root of this laptop, which keeps what has to be on a local disk.
+        name: The Site's name; `laptop` is the laptop itself.
+        inputs: Folder of loop.yaml.
+
+    Raises:
+        InputError: There is no such file, or it is not a Site.
+    """
+    if name == "laptop":
+        return laptop(home, inputs)
+    file = site_folder(home, name) / "site.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted(path.parent.name for path in (home / SITES).glob("*/site.yaml"))) or "none"
+        raise InputError(
+            f"the Site {name} was expected at {file}, and is not there; known: {known}",
+            f"write one with `kubeloop install --site {name} --print-example > {file}`",
+            site=name,
+        )
+    return _placed(_read(file).model_copy(update={"name": name}), home.resolve(), inputs)
+
+
+def site_folder(home: Path, name: str) -> Path:
+    """Where a named Site's file lies: what `$KUBELOOP_SITE_DIR` names for its tasks."""
+    return home.resolve() / SITES / name
+
+
+def _placed(site: Site, home: Path | None, inputs: Path | None) -> Site:
+    given = {"home": None if home is None else home.resolve(), "inputs": None if inputs is None else str(inputs)}
+    return site.model_copy(update={key: value for key, value in given.items() if getattr(site, key) is None})
 
 
 def _read(file: Path) -> Site:

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from kubeloop.errors import InputError
 from kubeloop.site import Site, laptop, load_site
+from kubeloop.site.load import named_site
 
 URLS = {"store": "s3://bucket/root", "sql": "postgresql://db/kubeloop", "tracking": "https://mlflow:5000"}
 
@@ -72,8 +73,25 @@ def test_a_mounted_file_is_the_site(tmp_path):
     (tmp_path / "site.yaml").write_text(
         "name: prod\nstore: s3://b/r/\nsql: postgresql://db/k\ntracking: https://m\nnamespace: team-a\n"
     )
-    site = load_site({"KUBELOOP_SITE_DIR": str(tmp_path), "KUBELOOP_HOME": "/ignored"})
+    site = load_site({"KUBELOOP_SITE_DIR": str(tmp_path)})
     assert (site.name, site.store, site.namespace, site.home) == ("prod", "s3://b/r", "team-a", None)
+
+
+def test_a_mounted_file_without_home_or_inputs_takes_those_of_the_environment(tmp_path):
+    (tmp_path / "site.yaml").write_text("store: s3://b/r\nsql: postgresql://db/k\ntracking: https://m\ninputs: /own\n")
+    site = load_site({"KUBELOOP_SITE_DIR": str(tmp_path), "KUBELOOP_HOME": "/h", "KUBELOOP_INPUTS": "/i"})
+    assert (site.home, site.inputs, site.store) == (Path("/h"), "/own", "s3://b/r")
+
+
+def test_a_laptop_knows_other_sites_by_name(tmp_path):
+    folder = tmp_path / "sites" / "prod"
+    folder.mkdir(parents=True)
+    (folder / "site.yaml").write_text("store: s3://b/r\nsql: postgresql://db/k\ntracking: https://m\n")
+    site = named_site(tmp_path, "prod", Path("/i"))
+    assert (site.name, site.home, site.inputs) == ("prod", tmp_path, "/i")
+    assert named_site(tmp_path, "laptop") == laptop(tmp_path)
+    with pytest.raises(InputError, match=r"the Site prud was expected at .*/sites/prud/site.yaml.*known: prod"):
+        named_site(tmp_path, "prud")
 
 
 @pytest.mark.parametrize(
