@@ -16,7 +16,8 @@ Done = Callable[[Scores | None], None]
 """Takes the scores, on the event loop; None: these rows have to take the careful path."""
 
 _FIRST_ROWS = 64
-_KEPT = 0.95
+_FEWEST_ROWS = 16
+_KEPT = 0.8
 
 
 class Batcher:
@@ -75,10 +76,10 @@ class Batcher:
         if made.cancelled():
             return
         scores, took_s = made.result()
-        # A small batch tells least how many rows would fit: the fixed cost of a call counts as theirs. It errs low, and
-        # what it lets in next makes a larger batch, which tells more.
-        fit = max(1.0, size * self._budget_s / max(took_s, 1e-6))
-        self._most = fit if took_s > self._budget_s else max(fit, _KEPT * self._most + (1 - _KEPT) * fit)
+        # A small batch tells least how many rows would fit, since the fixed cost of a call counts as theirs: it errs
+        # low, and what is let in next makes a larger batch, which tells more. One slow batch alone tells little.
+        fit = size * self._budget_s / max(took_s, 1e-6)
+        self._most = max(fit, _KEPT * self._most + (1 - _KEPT) * fit, _FEWEST_ROWS)
         for (_, done), found in zip(batch, scores, strict=True):
             done(found)
         if self._queue and not self._running:

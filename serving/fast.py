@@ -33,8 +33,10 @@ _PLAIN: dict[str, frozenset[type] | None] = {
 """Datatypes whose JSON cells need no conversion, and the types a cell must then have; None: the scorer sees to it."""
 
 _BINARY = {"FP64": "<f8", "FP32": "<f4", "INT64": "<i8", "INT32": "<i4"}
-_INFER = frozenset(("inputs", "id"))
+# What `parameters` say, such as a content type for other servers, changes nothing here.
+_INFER = frozenset(("inputs", "id", "parameters"))
 _TENSOR = frozenset(("name", "shape", "datatype", "data"))
+_TENSORS = (_TENSOR, _TENSOR | {"parameters"})
 
 
 class Scorer(Protocol):
@@ -110,7 +112,7 @@ class Codec:
         if json_length is not None:
             inputs = _with_data(inputs, memoryview(body)[json_length:])
         for item in inputs:
-            if type(item) is not dict or item.keys() != _TENSOR:
+            if type(item) is not dict or item.keys() not in _TENSORS:
                 raise OddError
         if len(inputs) == 1 and (len(_shape(inputs[0])) == 2 or inputs[0]["name"] not in self._known):
             return self._one(inputs[0]), request_id

@@ -12,18 +12,26 @@ SHARE = 0.5
 """Of the promised p99: as much may a request wait in line; the rest is for the round before it, and for its answer."""
 
 
+PATIENCE = 2
+"""Rounds in a row that must have lasted too long before one request is turned away: one pause of the machine is no load."""
+
+
 class Gate:
     """Lets requests pass while their wait fits the promise.
 
     Args:
         loop: The event loop that reads the requests.
         promise_s: The contract's p99 in seconds.
+
+    Attributes:
+        budget_s: How long a request may wait.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, promise_s: float) -> None:
         self._call_soon: Callable[..., object] = loop.call_soon
         self.budget_s = promise_s * SHARE
         self._began = 0.0
+        self._long = 0  # rounds in a row that lasted too long
 
     def arrived(self) -> float:
         """When the request in hand came, by `time.perf_counter`: at the latest when this round of the loop began."""
@@ -34,7 +42,8 @@ class Gate:
 
     def late(self, arrived: float) -> bool:
         """Whether what arrived then has waited too long to be begun now."""
-        return perf_counter() - arrived > self.budget_s
+        return self._long >= PATIENCE and perf_counter() - arrived > self.budget_s
 
     def _round(self) -> None:
+        self._long = self._long + 1 if perf_counter() - self._began > self.budget_s else 0
         self._began = 0.0
