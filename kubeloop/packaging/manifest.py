@@ -5,7 +5,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from kubeloop.decisions import Verdict
 from kubeloop.digests import canonical_json, document_digest
@@ -126,6 +126,24 @@ class DataSource(_Part):
     validation: Rows = Rows()
 
 
+class PlanProof(_Part):
+    """What the plan's answers were held against: the estimator's, before the package was made."""
+
+    training_rows: int = Field(ge=0)
+    adversarial_rows: int = Field(ge=0, description="Ties at thresholds, neighbouring floats, gaps, extreme values.")
+    max_difference: float = Field(ge=0, description="At most this; relative to a value above 1.")
+    flips: Literal[0] = 0
+    evaluators: tuple[str, ...] = Field(description="All of them answered with the same bits.")
+
+
+class ScoringPlan(_Part):
+    """A package is scored by its plan, or by scikit-learn for a reason."""
+
+    files: tuple[str, ...] = Field((), max_length=2, description="Document and arrays; none without a plan.")
+    proof: PlanProof | None = None
+    dropped: str | None = Field(None, description="Why scikit-learn serves.")
+
+
 class Manifest(_Part):
     """The canonical content of a package, but for the bytes of its files, which it names by digest."""
 
@@ -149,7 +167,7 @@ class Manifest(_Part):
     user_code: Digest | None = Field(
         None, description="Of the user's own transformers, whose source is in `code/user`."
     )
-    scoring_plan: None = Field(None, description="Place of the exact scoring plan.")
+    scoring_plan: ScoringPlan | None = Field(None, description="The exact scoring plan, or why there is none.")
     reference_profile: None = Field(None, description="Place of the reference profile that drift is measured against.")
 
     @field_validator("files")
@@ -162,6 +180,13 @@ class Manifest(_Part):
         if ESTIMATOR not in files:
             raise ValueError(f"{ESTIMATOR} is not among the files")
         return files
+
+    @model_validator(mode="after")
+    def _plan_is_among_the_files(self) -> "Manifest":
+        lost = [name for name in (self.scoring_plan.files if self.scoring_plan else ()) if name not in self.files]
+        if lost:
+            raise ValueError(f"{lost[0]!r} of the scoring plan is not among the files")
+        return self
 
     def code(self) -> dict[str, str]:
         """The sources of model and preprocessing: path in the package to digest."""

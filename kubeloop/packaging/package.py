@@ -75,6 +75,18 @@ class Package:
                 self._estimator = read_estimator_bytes(content, ESTIMATOR)
             return self._estimator
 
+    def plan_files(self) -> tuple[bytes, bytes] | None:
+        """Document and arrays of the scoring plan, with the digests of the manifest; None: scikit-learn serves.
+
+        Raises:
+            IntegrityError: A file changed since.
+        """
+        plan = self.manifest.scoring_plan
+        if plan is None or len(plan.files) != 2:
+            return None
+        document, arrays = (read_verified(self.folder, name, self.manifest.files[name]) for name in plan.files)
+        return document, arrays
+
     def predict(self, rows: "pd.DataFrame | Sequence[Mapping[str, Any]] | Sequence[Sequence[Any]]") -> "Answers":
         """Answers to rows.
 
