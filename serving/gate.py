@@ -13,7 +13,7 @@ SHARE = 0.5
 
 
 PATIENCE = 2
-"""Rounds in a row that must have lasted too long before one request is turned away: one pause of the machine is no load."""
+"""Rounds in a row that must have been too long before a request is turned away: one pause of the machine is no load."""
 
 
 class Gate:

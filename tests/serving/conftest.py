@@ -123,3 +123,91 @@ def endpoint(packages: tuple[Path, Path], tmp_path_factory: pytest.TempPathFacto
             yield Endpoint(running, client, read_package(packages[0]))
     finally:
         process.stop(running)
+
+
+class Plain:
+    """A scorer of plain cells, which scikit-learn answers: what a compiled plan would take and no more."""
+
+    def __init__(self, package: Any) -> None:
+        self._package = package
+        self.asked = 0
+
+    def score_rows(self, rows: Any) -> list[list[float]]:
+        from kubeloop.serving.rules import OddError
+
+        kinds = {"number": (int, float), "boolean": (bool,), "category": (str,), "timestamp": (int, float)}
+        for row in rows:
+            for value, column in zip(row, self._package.schema, strict=True):
+                if value is not None and type(value) not in kinds[column["kind"]]:
+                    raise OddError
+        self.asked += len(rows)
+        found: list[list[float]] = self._package.predict(list(rows)).probabilities.tolist()
+        return found
+
+
+@dataclass(frozen=True)
+class Fast:
+    """A server of this process with a scorer, and what its connections share."""
+
+    port: int
+    scorer: Plain
+    front: Any
+    tally: Any
+    loop: Any
+
+    def post(self, path: str, body: bytes, **headers: str) -> httpx.Response:
+        named = {"content-type": "application/json"} | {key.replace("_", "-"): text for key, text in headers.items()}
+        return httpx.post(f"http://127.0.0.1:{self.port}{path}", content=body, headers=named, timeout=20)
+
+
+@pytest.fixture(scope="session")
+def fast(packages: tuple[Path, Path]) -> Iterator[Fast]:
+    """The fast path, the door behind it, and behind that an application that knows nothing; limits of half a second."""
+    import asyncio
+    import threading
+    from functools import partial
+
+    import uvicorn
+
+    from kubeloop.serving.door import Door
+    from kubeloop.serving.front import request_ids
+    from kubeloop.serving.model import PackageModel
+    from kubeloop.serving.protocol import FastProtocol
+    from kubeloop.serving.server import front_of
+    from kubeloop.serving.tally import Tally
+
+    async def nothing(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    model = PackageModel(NAME, packages[0], None)
+    model.open()
+    scorer = Plain(model.package)
+    model.scorer = scorer
+    model.ready = True
+    tally = Tally(NAME)
+    tally.columns = model.codec.rules.names
+    fronts: list[Any] = []
+    loop = asyncio.new_event_loop()
+    config = uvicorn.Config(
+        Door(nothing, model, tally, request_ids()),
+        port=0,
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=5,
+        http=partial(FastProtocol, front=lambda: fronts[0] if fronts else None, time_limit_s=0.5),  # type: ignore[arg-type]
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(),))
+    fronts.append(front_of(model, tally, loop))
+    thread.start()
+    try:
+        while not server.started:
+            thread.join(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Fast(port, scorer, fronts[0], tally, loop)
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        loop.close()
+        model.pool.shutdown()
