@@ -121,7 +121,8 @@ class Budget:
     Attributes:
         trials: At most so many trials; None: until the goal.
         parallel: At most so many at once.
-        failed: More failures than this end the search; None: none do. Katib counts a trial without metric as failed.
+        failed: The search ends at the failure of this number (at the first one for 0); None: failures never end it. A
+            trial without a usable metric counts as failed.
     """
 
     trials: int | None = None

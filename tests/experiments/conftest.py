@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,20 +48,29 @@ spec:
                 resources: {limits: {cpu: "1", memory: 1Gi}}
                 command:
                   - awk
+                  - -f
+                  - PROGRAM
                   - "-vlr=${trialParameters.rate}"
                   - "-vmomentum=${trialParameters.momentum}"
                   - "-vlayers=${trialParameters.layers}"
                   - "-voptimizer=${trialParameters.optimizer}"
-                  - 'BEGIN{printf"loss=%s\\ndepth=%s\\n",(lr-0.03)^2+(momentum-0.7)^2,layers}'
 """)
 
 
+BOWL = 'BEGIN { printf "loss=%s\\ndepth=%s\\n", (lr - 0.03) ^ 2 + (momentum - 0.7) ^ 2, layers }\n'
+
+
 @pytest.fixture
-def experiment() -> Callable[..., dict[str, Any]]:
+def experiment(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Makes an Experiment without findings whose program runs anywhere; words replace parts of its `spec`."""
+
+    program = tmp_path / "bowl.awk"
+    program.write_text(BOWL)
 
     def make(**spec: Any) -> dict[str, Any]:
         document = copy.deepcopy(PLAIN)
+        pod = document["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
+        pod["containers"][0]["command"][2] = str(program)
         document["spec"] |= spec
         return document
 
