@@ -6,6 +6,7 @@ from kubeloop.contract.check_data import check_data, check_rules
 from kubeloop.contract.check_estimator import check_estimator
 from kubeloop.contract.check_features import FEATURE_TYPES, check_features
 from kubeloop.contract.check_judgement import check_judgement
+from kubeloop.contract.check_search import check_search
 from kubeloop.contract.check_split import check_split
 from kubeloop.contract.expressions import columns_of
 from kubeloop.contract.findings import Finding, Problem, contract_error, unknown, wrong
@@ -24,6 +25,7 @@ def problems_of(contract: Contract) -> list[Problem]:
         lambda c: check_split(c.split, c.data, c.target, c.features),
         check_features,
         check_estimator,
+        check_search,
         check_judgement,
         _serving,
         _size,

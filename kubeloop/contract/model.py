@@ -14,6 +14,7 @@ from kubeloop.contract.estimator import CrossValidation, Estimator
 from kubeloop.contract.features import Features
 from kubeloop.contract.judgement import Gate, Metrics, Slice
 from kubeloop.contract.monitoring import Monitoring
+from kubeloop.contract.search import Search
 from kubeloop.contract.serving import Serving
 from kubeloop.contract.splitting import Split
 from kubeloop.contract.target import Target
@@ -31,6 +32,7 @@ class Contract(Strict):
     features: Features = Features()
     estimator: Estimator
     cross_validation: CrossValidation = CrossValidation()
+    search: Search | None = Field(None, description="Which parameters to search for; without it the estimator's own.")
     metrics: Metrics
     slices: tuple[Slice, ...] = Field((), description="Parts of the population that are judged on their own.")
     gate: Gate = Gate()

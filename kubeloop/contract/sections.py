@@ -12,6 +12,7 @@ from kubeloop.contract.features import Features, Window
 from kubeloop.contract.judgement import Gate, Metrics, Slice
 from kubeloop.contract.model import Contract
 from kubeloop.contract.monitoring import Detectors
+from kubeloop.contract.search import Search
 from kubeloop.contract.serving import Serving
 from kubeloop.contract.splitting import Split
 from kubeloop.contract.target import Target
@@ -58,6 +59,7 @@ class TuneSection(Strict):
     name: Name
     estimator: Estimator
     seed: int
+    search: Search | None = None
 
 
 class TrainSection(Strict):
@@ -168,7 +170,7 @@ def sections_of(contract: Contract) -> Sections:
             windows=c.features.windows,
             seed=c.seed,
         ),
-        tune=TuneSection(name=c.name, estimator=c.estimator, seed=c.seed),
+        tune=TuneSection(name=c.name, estimator=c.estimator, seed=c.seed, search=c.search),
         train=TrainSection(
             name=c.name,
             data=data,
