@@ -10,6 +10,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -112,25 +113,30 @@ class Sink:
         chunks: list[bytes] = []
         size = 0
         try:
-            while True:
+            more = True
+            while more:
                 message = await receive()
-                if message["type"] == "http.disconnect":
-                    self._intake.skip("cut_off")
-                    raise _EndError(400, "the body ended early\n")
                 chunk = message.get("body", b"")
                 size += len(chunk)
                 self._held += len(chunk)
-                if size > MAX_BODY:
-                    self._intake.skip("too_large")
-                    raise _EndError(413, f"a body has at most {MAX_BODY} bytes\n", (b"connection", b"close"))
-                if self._held > HELD_BYTES:
-                    raise self._full("over_capacity")
+                self._refuse_body(message["type"], size)
                 chunks.append(chunk)
-                if not message.get("more_body", False):
-                    return b"".join(chunks)
+                more = message.get("more_body", False)
         except BaseException:
             self._held -= size
             raise
+        return b"".join(chunks)
+
+    def _refuse_body(self, kind: str, size: int) -> None:
+        if kind == "http.disconnect":
+            self._intake.skip("cut_off")
+            raise _EndError(400, "the body ended early\n")
+        if size > MAX_BODY:
+            self._intake.skip("too_large")
+            # The rest is not read, so the connection cannot be used again.
+            raise _EndError(413, f"a body has at most {MAX_BODY} bytes\n", (b"connection", b"close"))
+        if self._held > HELD_BYTES:
+            raise self._full("over_capacity")
 
     async def _taken(self, scope: Scope, body: bytes) -> tuple[int, str, tuple[tuple[bytes, bytes], ...]]:
         if scope["path"] == "/labels":
@@ -198,14 +204,17 @@ class Sink:
             waiting = self._futures.get(commit)
             if waiting is None:
                 waiting = self._futures[commit] = asyncio.get_running_loop().create_future()
-                loop = asyncio.get_running_loop()
-                commit.when_done(lambda done: loop.call_soon_threadsafe(self._wake, done))
+                commit.when_done(partial(self._tell, asyncio.get_running_loop()))
             await waiting
         if commit.error is not None:
             self._broken = str(commit.error)
             self._intake.skip("disk_error")
             raise _EndError(503, "the disk refused; send it again later\n", _RETRY)
         self._broken = ""
+
+    def _tell(self, loop: asyncio.AbstractEventLoop, commit: Commit) -> None:
+        """In the committing thread."""
+        loop.call_soon_threadsafe(self._wake, commit)
 
     def _wake(self, commit: Commit) -> None:
         waiting = self._futures.pop(commit)

@@ -1,8 +1,8 @@
 """CloudEvents as KServe's logger sends them: who, which request, when; binary, structured and batched mode.
 
 The real agent of KServe 0.20 sends `Ce-Source: http://localhost:9081/` and an empty `Ce-Endpoint` always, so neither
-names anything: an event is keyed by namespace, InferenceService, component and `Ce-Id`, which may be the client's own and
-hold spaces or anything else. The content type is that of the request, on the answer too, or missing.
+names anything: an event is keyed by namespace, InferenceService, component and `Ce-Id`, which may be the client's own
+and hold spaces or anything else. The content type is that of the request, on the answer too, or missing.
 """
 
 import base64

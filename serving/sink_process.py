@@ -2,14 +2,15 @@
 
 python -m kubeloop.serving.sink_process --services FILE [--log DIR] [--host HOST] [--port N | --fd N]
 
-FILE is JSON: {"services": [...]} of `kubeloop.serving.sink_intake.Service`. Segments lie below DIR, and are moved into the
-Site's SQL store once a second by a thread; where the database does not answer they wait on disk.
+FILE is JSON: {"services": [...]} of `kubeloop.serving.sink_intake.Service`. Segments lie below DIR, and are moved into
+the Site's SQL store once a second by a thread; where the database does not answer they wait on disk.
 """
 
 import argparse
 import asyncio
 import datetime as dt
 import os
+import signal
 import socket
 import sys
 import threading
@@ -181,6 +182,9 @@ async def _serve(chosen: argparse.Namespace, site: Site, services: Sequence[Serv
     listener = None if chosen.fd is None else [socket.socket(fileno=chosen.fd)]
     if not chosen.keep_segments:
         mover.start()
+    # uvicorn raises the signal that ended it once more when it has ended; the log must be sealed then.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     try:
         await uvicorn.Server(config).serve(sockets=listener)
     finally:

@@ -65,6 +65,15 @@ class Moved:
     damaged: int = 0
     labels: Counter[str] = field(default_factory=Counter)
 
+    def add(self, other: "Moved") -> None:
+        """Count what another run has done, too."""
+        self.segments += other.segments
+        self.records += other.records
+        self.again += other.again
+        self.torn += other.torn
+        self.damaged += other.damaged
+        self.labels += other.labels
+
 
 def move_all(store: sa.Engine, root: Path, now: dt.datetime) -> Moved:
     """Move all sealed segments below a root, and those that dead writers left open. One mover of a root at a time.

@@ -128,7 +128,11 @@ def pour(log: CommitLog, wait: bool = False) -> None:
 
 def test_memory_is_bounded(tmp_path: Path) -> None:
     go = threading.Event()
-    log = CommitLog(SegmentFiles(tmp_path, "test"), waiting_bytes=1000, sync=lambda _: go.wait(10) and None)
+
+    def sync(_: int) -> None:
+        go.wait(10)
+
+    log = CommitLog(SegmentFiles(tmp_path, "test"), waiting_bytes=1000, sync=sync)
     with pytest.raises(FullError, match="bytes wait for the disk, 1000 may"):
         pour(log)
     assert log.waiting <= 1000
