@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "diff": "Show what differs between two runs or versions.",
     "open": "Show the page of all runs, or of one.",
     "compile": "Write the pipeline's YAML and its arguments for a Kubeflow cluster.",
+    "install": "Put a Site's namespace, Roles and settings on its cluster.",
     "doctor": "Check this machine and this home, and say what to mend.",
     "gc": "Remove what no run, version or champion needs any more.",
 }

@@ -1,6 +1,7 @@
 """The Kubernetes API of one namespace: requests that outlive a restart of the server, errors that say what to do."""
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -273,7 +274,9 @@ def connect(site: Site) -> Api:
     except config.ConfigException:
         pass
     try:
-        config.load_kube_config(context=site.cluster.context, client_configuration=made, persist_config=False)
+        # Read now: the client library has looked at the environment when it was imported.
+        given = os.environ.get("KUBECONFIG") or None
+        config.load_kube_config(given, site.cluster.context, made, persist_config=False)
     except (config.ConfigException, OSError) as error:
         raise InputError(
             f"a kubeconfig was expected in $KUBECONFIG or ~/.kube/config: {error}",

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,13 @@ KSERVE_SUM = "h1:Bs7HxmGV4KFqqptDcWseKv+mwD4YOYHJWcuVgPG2Gug="
 
 _VERSION = "k8s.io/component-base/version"
 _STAMPED = f"-s -w -X {_VERSION}.gitVersion={KUBERNETES} -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=34"
+_ROOT = Path(__file__).resolve().parents[3]
+_BASE = "localhost/kubeloop-base:bookworm"
+_BASE_PACKAGES = ("python3", "ca-certificates", "libgomp1")
+_DIES_LATE = f"""FROM {_BASE}
+USER 1000:1000
+ENTRYPOINT ["sh", "-c", "sleep 30; echo the disk is gone >&2; exit 7"]
+"""
 _PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 
 
@@ -48,6 +56,7 @@ def build() -> None:
     _go("pause", ["."], "pause")
     _kserve()
     _node_images()
+    environments()
 
 
 def _debian() -> None:
@@ -103,11 +112,67 @@ def _node_images() -> None:
 
 def _image(binary: Path, tag: str, place: str) -> None:
     text = f'FROM scratch\nCOPY {binary.name} {place}\nUSER 65532:65532\nENTRYPOINT ["{place}"]\n'
+    _bud(text, tag, binary.parent)
+    save_image(tag, binary.name)
+
+
+def environments() -> None:
+    """Kubeloop's own images from `images/`, on a base made of Debian's packages, where no registry need be asked."""
+    _once("base", " ".join(_BASE_PACKAGES).encode(), _base)
+    for name in ("predictor",):
+        _once(f"image-{name}", _sources(name), partial(_environment, name))
+    _once("image-dies-late", _DIES_LATE.encode(), _dies_late)
+
+
+def _sources(name: str) -> bytes:
+    """All that an image of ours is made of."""
+    listed = run("git", "-C", str(_ROOT), "ls-files", "-z", "--", "kubeloop", "components", "pipelines", "serving")
+    files = [_ROOT / item for item in sorted(filter(None, listed.split("\0")))]
+    files += [_ROOT / "uv.lock", _ROOT / "images" / name / "Containerfile"]
+    return b"\0".join(file.read_bytes() for file in files if file.is_file())
+
+
+def _environment(name: str) -> None:
+    script = str(_ROOT / "images/build.py")
+    store = ("--root", f"{layout.CACHE}/buildah", "--registry", layout.REGISTRY)
+    said = run("nice", sys.executable, script, name, "--base", _BASE, *store)
+    save_image(json.loads(said)["image"], name)
+
+
+def _base() -> None:
+    """Debian with its Python 3.11, from the mirror that this machine itself uses."""
+    root = layout.CACHE / "rootfs"
+    shutil.rmtree(root, ignore_errors=True)
+    mirror = next(line.split()[1] for line in _apt_sources() if line.startswith(("URIs:", "deb ")))
+    run("debootstrap", "--variant=minbase", f"--include={','.join(_BASE_PACKAGES)}", "bookworm", str(root), mirror)
+    for place in ("usr/share/doc", "usr/share/locale", "usr/share/man", "var/cache/apt", "var/lib/apt/lists"):
+        shutil.rmtree(root / place, ignore_errors=True)
+    # Whose mirror that was is nobody's business.
+    for file in ("etc/apt/sources.list", "etc/resolv.conf", "etc/hostname", "var/log/bootstrap.log"):
+        (root / file).unlink(missing_ok=True)
+    for node in ("dev", "proc", "sys"):
+        shutil.rmtree(root / node, ignore_errors=True)
+        (root / node).mkdir()
+    _bud("FROM scratch\nCOPY . /\n", _BASE, root)
+    shutil.rmtree(root)
+
+
+def _apt_sources() -> list[str]:
+    files = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*.sources")]
+    return [line for file in files if file.is_file() for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _dies_late() -> None:
+    """For a test: whatever it is told, it ends after half a minute."""
+    _bud(_DIES_LATE, f"{layout.REGISTRY}/dies-late:1", layout.BIN)
+    save_image(f"{layout.REGISTRY}/dies-late:1", "dies-late")
+
+
+def _bud(text: str, tag: str, context: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "Containerfile"
         file.write_text(text, encoding="ascii")
-        run(*buildah("bud", "--isolation", "chroot", "-f", str(file), "-t", tag, str(binary.parent)))
-    save_image(tag, binary.name)
+        run(*buildah("bud", "--isolation", "chroot", "-f", str(file), "-t", tag, str(context)))
 
 
 def buildah(*command: str) -> list[str]:

@@ -1,0 +1,148 @@
+"""A namespace of its own on the Kubernetes of `$KUBECONFIG`, with a claim that this machine can write to."""
+
+import json
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kubeloop.cluster import installing
+from kubeloop.cluster.api import ISVC, Api, connect
+from kubeloop.site.load import named_site
+from kubeloop.site.model import Site
+from tests.cluster.bed import layout
+
+PREDICTOR = os.environ.get("KUBELOOP_PREDICTOR_IMAGE", f"{layout.REGISTRY}/predictor:0.1.0")
+CLAIMS = Path(os.environ.get("KUBELOOP_TEST_CLAIMS") or layout.CLAIMS)
+"""A folder of this machine that the node has at the same path: what is written there, a pod finds in its claim."""
+
+
+def kubectl(*words: str, stdin: str | None = None) -> str:
+    """As the administrator of `$KUBECONFIG`."""
+    done = subprocess.run(["kubectl", *words], input=stdin, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
+    return done.stdout
+
+
+@contextmanager
+def as_account(kubeconfig: Path) -> Iterator[None]:
+    """Be another account for the while of a block."""
+    before = os.environ["KUBECONFIG"]
+    os.environ["KUBECONFIG"] = str(kubeconfig)
+    try:
+        yield
+    finally:
+        os.environ["KUBECONFIG"] = before
+
+
+def wait_until(condition: Callable[[], object], what: str, deadline_s: float = 60.0) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end, f"{what} was expected within {deadline_s:.0f} s"
+        time.sleep(0.2)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The tests' namespace.
+
+    Attributes:
+        site: As a laptop knows it; models are served in its namespace.
+        home: The laptop's home.
+        operator: The kubeconfig of the account that people use: exactly its Role, no administrator.
+        admin: The API as administrator.
+    """
+
+    site: Site
+    home: Path
+    operator: Path
+    admin: Api
+
+    @property
+    def namespace(self) -> str:
+        return self.site.namespace
+
+
+@pytest.fixture(scope="session")
+def cluster() -> None:
+    """A Kubernetes with KServe."""
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("NO KUBERNETES: set KUBECONFIG; `make cluster` brings one up and prints it")
+
+
+@pytest.fixture(scope="module")
+def place(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    namespace = f"kl-{secrets.token_hex(3)}"
+    home = tmp_path_factory.mktemp("laptop") / ".kubeloop"
+    claim = CLAIMS / namespace
+    claim.mkdir(parents=True)
+    folder = home / "sites" / "cluster"
+    folder.mkdir(parents=True)
+    (folder / "site.yaml").write_text(yaml.safe_dump(site_document(namespace, home, claim)), encoding="utf-8")
+    site = named_site(home, "cluster")
+    admin = connect(site)
+    installing.install(admin, installing.render(site))
+    kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(volume(namespace, claim)))
+    yield Place(site, home, account(namespace, "kubeloop-operator", home), admin)
+    for item in admin.list(ISVC):
+        admin.delete(ISVC, item["metadata"]["name"])
+    kubectl("delete", "namespace", namespace, "--wait=false")
+    kubectl("delete", "pv", namespace, "--wait=false")
+
+
+def site_document(namespace: str, home: Path, claim: Path) -> dict[str, Any]:
+    """A Site whose records are this laptop's and whose packages are in the claim."""
+    return {
+        "namespace": namespace,
+        "store": "pvc://models/kubeloop",
+        "objects": {"mount": str(claim)},
+        "sql": f"sqlite:///{home}/kubeloop.db",
+        "tracking": f"sqlite:///{home}/mlflow.db",
+        "allow_unsigned": True,
+        "cluster": {
+            "image": PREDICTOR,
+            "logger": f"http://kubeloop-log.{namespace}.svc.cluster.local/events",
+            "deadline_s": 300,
+        },
+    }
+
+
+def volume(namespace: str, folder: Path) -> list[dict[str, Any]]:
+    """A volume that is a folder of the node, and the claim `models` bound to it."""
+    spec = {"accessModes": ["ReadWriteMany"], "storageClassName": namespace}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": namespace},
+            "spec": {**spec, "capacity": {"storage": "1Gi"}, "hostPath": {"path": str(folder)}},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "models", "namespace": namespace},
+            "spec": {**spec, "resources": {"requests": {"storage": "1Gi"}}},
+        },
+    ]
+
+
+def account(namespace: str, name: str, folder: Path) -> Path:
+    """A kubeconfig with a ServiceAccount's own token."""
+    token = kubectl("-n", namespace, "create", "token", name, "--duration=6h").strip()
+    shown = json.loads(kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
+    shown["users"] = [{"name": name, "user": {"token": token}}]
+    shown["contexts"] = [{"name": name, "context": {"cluster": shown["clusters"][0]["name"], "user": name}}]
+    shown["current-context"] = name
+    file = folder / f"{name}.kubeconfig"
+    file.write_text(json.dumps(shown), encoding="utf-8")
+    file.chmod(0o600)
+    return file

@@ -1,0 +1,146 @@
+"""What a moment of a cluster means: the rule that was measured, on documents as real controllers wrote them."""
+
+import copy
+
+import pytest
+
+from kubeloop.cluster.drift import drift
+from kubeloop.cluster.follow import Seen, judge
+
+REVISION = "0123456789ab"
+SERVING = {
+    "status": {
+        "conditions": [
+            {"type": "Ready", "status": "True"},
+            {"type": "PredictorReady", "status": "True", "reason": "NewReplicaSetAvailable"},
+        ]
+    }
+}
+
+
+def deployment(revision=REVISION, **status):
+    return {
+        "metadata": {"name": "heart-predictor", "generation": 3},
+        "spec": {"replicas": 1, "template": {"metadata": {"annotations": {"kubeloop-revision": revision}}}},
+        "status": {"observedGeneration": 3, "updatedReplicas": 1, "replicas": 1, "availableReplicas": 1} | status,
+    }
+
+
+def pod(*, conditions=(), **container):
+    status = {"name": "kserve-container", "image": "reg/p:1", "restartCount": 0, "state": {}} | container
+    limits = {"resources": {"limits": {"memory": "1Gi"}}}
+    return {
+        "metadata": {"name": "heart-predictor-x"},
+        "spec": {"containers": [{"name": "kserve-container", **limits}]},
+        "status": {"conditions": list(conditions), "containerStatuses": [status]},
+    }
+
+
+def reason(seen, waited_s=1.0):
+    verdict = judge(seen, REVISION, waited_s)
+    assert not verdict.done
+    return verdict.stopped and f"{verdict.stopped.what}: {verdict.stopped.detail}"
+
+
+def test_done_when_deployment_pods_and_service_agree_on_our_revision():
+    assert judge(Seen(SERVING, deployment()), REVISION, 1.0).done
+
+
+@pytest.mark.parametrize(
+    ("found", "waits_for"),
+    [
+        (None, "KServe's controller"),
+        (deployment("another"), "KServe's controller"),
+        (deployment(observedGeneration=2), "0 of 1|1 of 1 copies"),
+        (deployment(updatedReplicas=0), "0 of 1 copies"),
+        (deployment(replicas=2), "1 of 1 copies"),
+        (deployment(availableReplicas=0), "0 answering"),
+    ],
+)
+def test_ready_of_the_service_alone_is_not_enough(found, waits_for):
+    verdict = judge(Seen(SERVING, found), REVISION, 1.0)
+    assert (verdict.done, verdict.stopped) == (False, None)
+    assert any(part in verdict.waits_for for part in waits_for.split("|"))
+
+
+def test_after_a_bad_update_the_service_says_ready_and_we_wait():
+    bad = copy.deepcopy(SERVING)
+    bad["status"]["conditions"][1]["reason"] = "MinimumReplicasAvailable"
+    verdict = judge(Seen(bad, deployment()), REVISION, 1.0)
+    assert (verdict.done, verdict.waits_for) == (False, "the InferenceService to say that it is ready")
+
+
+@pytest.mark.parametrize(
+    ("sick", "waited_s", "expected"),
+    [
+        (pod(state={"waiting": {"reason": "ErrImagePull", "message": "no such host"}}), 1, "reg/p:1 .*: no such host"),
+        (
+            pod(state={"waiting": {"reason": "CreateContainerConfigError", "message": "no s"}}),
+            1,
+            "cannot be made: no s",
+        ),
+        (pod(lastState={"terminated": {"reason": "OOMKilled", "exitCode": 137}}), 1, "more than its 1Gi of memory"),
+        (pod(restartCount=2, lastState={"terminated": {"exitCode": 7}}), 1, "ended 2 times, .*exit code 7"),
+        (pod(conditions=[{"type": "PodScheduled", "reason": "Unschedulable", "message": "0/1"}]), 6, "no node.*: 0/1"),
+    ],
+)
+def test_a_pod_that_will_never_run_ends_the_wait(sick, waited_s, expected):
+    import re
+
+    assert re.search(expected, reason(Seen(SERVING, deployment(updatedReplicas=0), [sick]), waited_s))
+
+
+@pytest.mark.parametrize(
+    ("sick", "waited_s"),
+    [
+        (pod(restartCount=1, lastState={"terminated": {"exitCode": 7}}), 9),
+        (pod(restartCount=3, ready=True, lastState={"terminated": {"exitCode": 7}}), 9),
+        (pod(conditions=[{"type": "PodScheduled", "reason": "Unschedulable", "message": "0/1"}]), 1),
+    ],
+)
+def test_what_may_mend_itself_is_waited_for(sick, waited_s):
+    assert reason(Seen(SERVING, deployment(updatedReplicas=0), [sick]), waited_s) is None
+
+
+def test_a_volume_is_given_time_before_its_warning_counts():
+    sick, warning = pod(), {"heart-predictor-x": 'FailedMount: configmap "kubeloop" not found'}
+    seen = Seen(SERVING, deployment(updatedReplicas=0), [sick], warning)
+    assert reason(seen, 10.0) is None
+    assert reason(seen, 30.0) == 'a volume of its pod cannot be mounted: configmap "kubeloop" not found'
+
+
+def test_quota_and_policy_stop_by_the_deployment_that_has_our_revision_alone():
+    failure = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: small"}]}
+    assert reason(Seen(SERVING, deployment(updatedReplicas=0, **failure))) == (
+        "its pods may not be created: exceeded quota: small"
+    )
+    assert reason(Seen(SERVING, deployment("before", **failure))) is None
+
+
+def test_a_controller_that_does_nothing_is_named_after_a_minute():
+    assert reason(Seen({}, None), 59.0) is None
+    assert "KServe's controller has not acted" in reason(Seen({}, None), 61.0)
+
+
+def test_invalid_spec_counts_only_once_it_cannot_be_of_yesterday():
+    told = {
+        "status": {"modelStatus": {"transitionStatus": "InvalidSpec", "lastFailureInfo": {"message": "no runtime"}}}
+    }
+    assert reason(Seen(told, None), 5.0) is None
+    assert reason(Seen(told, None), 11.0) == "KServe calls its specification invalid: no runtime"
+
+
+def test_drift_names_field_manager_and_both_values():
+    entry = {"manager": "kubectl-edit", "operation": "Update", "time": "2026-01-01T00:00:00Z"}
+    entry["fieldsV1"] = {"f:spec": {"f:predictor": {"f:maxReplicas": {}, "f:nodeName": {}, "f:minReplicas": {}}}}
+    own = {"manager": "kubeloop", "fieldsV1": {"f:spec": {"f:predictor": {"f:timeout": {}}}}}
+    controller = {"manager": "manager", "fieldsV1": {"f:metadata": {"f:finalizers": {}}}}
+    live = {
+        "metadata": {"managedFields": [entry, own, controller], "finalizers": ["x"]},
+        "spec": {"predictor": {"maxReplicas": 9, "minReplicas": 1, "nodeName": "n1", "timeout": 60}},
+    }
+    found = [str(change) for change in drift(live, {"spec": {"predictor": {"maxReplicas": 3, "minReplicas": 1}}})]
+    assert found == [
+        "spec.predictor.maxReplicas is 9, ours is 3 (kubectl-edit, 2026-01-01T00:00:00Z)",
+        "spec.predictor.nodeName is 'n1' (kubectl-edit, 2026-01-01T00:00:00Z)",
+    ]

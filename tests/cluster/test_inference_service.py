@@ -1,0 +1,99 @@
+"""The InferenceService that we send, and the lint that holds it back."""
+
+import pytest
+
+from kubeloop.cluster import lint
+from kubeloop.cluster.inference_service import CONTAINER, PACKAGE, REVISION, inference_service
+from kubeloop.contract.serving import Replicas, Resources, Serving
+from kubeloop.errors import InputError
+from kubeloop.site.model import Cluster, ObjectStore, Site
+
+DIGEST = "sha256-" + "a" * 64
+
+
+def site(**cluster):
+    return Site(
+        store="pvc://models/kubeloop",
+        objects=ObjectStore(mount="/mnt/models"),
+        sql="sqlite://",
+        tracking="sqlite://",
+        namespace="team-a",
+        cluster=Cluster(**{"image": "reg/predictor:1.0", "logger": "http://sink/events"} | cluster),
+    )
+
+
+def service(serving=None, name="heart", **cluster):
+    return inference_service(site(**cluster), name, DIGEST, serving or Serving())
+
+
+def test_the_package_is_read_from_the_claim_by_its_digest():
+    predictor = service().document()["spec"]["predictor"]
+    (container,) = predictor["containers"]
+    assert container["name"] == CONTAINER
+    assert container["args"][:4] == ["--package", f"/mnt/models/kubeloop/packages/{DIGEST}", "--name", "heart"]
+    claim = {"name": "store", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
+    assert claim in predictor["volumes"]
+    assert predictor["annotations"] == {PACKAGE: DIGEST, REVISION: service().revision}
+
+
+def test_equal_input_gives_equal_revisions_and_any_difference_another():
+    assert service() == service()
+    others = [service(Serving(answers="labels")), service(image="reg/predictor:1.1"), service(logger=None)]
+    assert len({item.revision for item in [service(), *others]}) == 4
+
+
+def test_the_logger_is_there_from_the_first_deploy_and_nothing_unstable_is_in_the_metadata():
+    document = service().document()
+    assert document["spec"]["predictor"]["logger"]["mode"] == "all"
+    assert set(document["metadata"]) == {"name", "namespace", "labels"}
+
+
+def test_a_pod_keeps_to_pod_security_restricted_and_holds_no_token():
+    predictor = service().document()["spec"]["predictor"]
+    context = predictor["containers"][0]["securityContext"]
+    assert context == {
+        "allowPrivilegeEscalation": False,
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert predictor["automountServiceAccountToken"] is False
+    assert "env" not in predictor["containers"][0]
+
+
+def test_it_scales_by_cpu_only_where_there_is_room_to_scale():
+    scaled = service(Serving(replicas=Replicas(minimum=1, maximum=3))).spec.predictor
+    assert (scaled.scale_metric, scaled.scale_target, scaled.max_replicas) == ("cpu", 80, 3)
+    assert service().spec.predictor.scale_metric is None
+
+
+@pytest.mark.parametrize(
+    ("made", "finding"),
+    [
+        (lambda: service(Serving(replicas=Replicas(minimum=3, maximum=1))), "minimum should be at most maximum, got 3"),
+        (lambda: service(Serving(replicas=Replicas(minimum=0))), "cannot scale to 0"),
+        (lambda: service(Serving(resources=Resources(cpu="half"))), "serving.resources.cpu: a quantity .* got 'half'"),
+        (lambda: service(name="Heart"), "lower-case letters"),
+        (lambda: service(name="h" * 60), "at most 42 characters were expected, got 60"),
+        (lambda: service(image="reg:5000/predictor"), "a tag other than latest, or a digest"),
+        (lambda: service(image="reg/predictor:latest"), "a tag other than latest"),
+        (lambda: service(image="reg/predictor@sha256:12"), "a digest is sha256: and 64"),
+        (lambda: service(logger="sink/events"), "cluster.logger: a URL of http"),
+    ],
+)
+def test_the_lint_names_what_kserve_would_refuse_or_forget(made, finding):
+    with pytest.raises(InputError, match=finding):
+        lint.check(made())
+
+
+def test_the_lint_passes_what_we_make():
+    assert list(lint.lint(service())) == []
+    assert list(lint.lint(service(image="reg/p@sha256:" + "0" * 64))) == []
+
+
+def test_a_store_that_no_pod_can_mount_is_refused():
+    elsewhere = site().model_copy(update={"store": "file:///srv/store"})
+    with pytest.raises(InputError, match="a store on a claim was expected"):
+        inference_service(elsewhere, "heart", DIGEST, Serving())
