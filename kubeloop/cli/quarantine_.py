@@ -1,12 +1,16 @@
 """`kubeloop quarantine`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kubeloop.cli.options import CONTRACT, HOME, existing_site, shown_path
 from kubeloop.errors import InputError
 from kubeloop.site import Site
+
+if TYPE_CHECKING:
+    from kubeloop.contract.sections import IngestSection
 
 
 @click.group(
@@ -47,12 +51,14 @@ def list_(name: str, home: Path | None) -> None:
 def export(name: str, out: Path, home: Path | None) -> None:
     """Write the rows in quarantine after the newest run of the model NAME as CSV.
 
-    Mend the cells, keep `_digest`; take out the rows that shall stay away. The file holds personal columns as they are.
+    Mend the cells, keep `_digest`; take out the rows that shall stay away. What personal columns hold is read from the
+    sources again and stands in this file alone: only you may read it; remove it once it is replayed.
     """
     from kubeloop.data.mended import export_rows
 
-    _, place = newest(existing_site(home), name)
-    rows = export_rows(place, out)
+    site = existing_site(home)
+    run_id, place = newest(site, name)
+    rows = export_rows(place, out, _ingested(site, run_id), site)
     click.echo(f"wrote  {shown_path(out)}  ({rows:,} rows; `_reasons` says what is wrong with each)")
     click.echo(f"next   mend it, then: kubeloop quarantine replay {shown_path(out)}")
 
@@ -69,10 +75,22 @@ def replay(file: Path, contract: Path, home: Path | None) -> None:
 
     section = sections_of(read_contract(contract)).validation
     site = existing_site(home or contract.resolve().parent / ".kubeloop")
-    rows = read_mended(section, file)
+    rows = read_mended(section, file, site)
     kept = keep_mended(site, section.name, rows)
     click.echo(f"kept   {rows.num_rows:,} mended rows of {section.name} ({kept:,} in all)")
     click.echo(f"next   kubeloop run {shown_path(contract)}")
+
+
+def _ingested(site: Site, run_id: str) -> "IngestSection | None":
+    """What `ingest` was told in a run; None where that is not known any more."""
+    from kubeloop.cli.reproduction import contract_of
+    from kubeloop.contract.sections import sections_of
+    from kubeloop.tracking.record import read_run
+
+    try:
+        return sections_of(contract_of(site, read_run(site, run_id), None)).ingest
+    except InputError:
+        return None
 
 
 def newest(site: Site, name: str) -> tuple[str, Path]:

@@ -6,6 +6,7 @@ from kubeloop.contract.check_data import check_data, check_rules
 from kubeloop.contract.check_estimator import check_estimator
 from kubeloop.contract.check_features import FEATURE_TYPES, check_features
 from kubeloop.contract.check_judgement import check_judgement
+from kubeloop.contract.check_personal import check_personal
 from kubeloop.contract.check_search import check_search
 from kubeloop.contract.check_split import check_split
 from kubeloop.contract.expressions import columns_of
@@ -27,6 +28,7 @@ def problems_of(contract: Contract) -> list[Problem]:
         check_estimator,
         check_search,
         check_judgement,
+        check_personal,
         _serving,
         _size,
     )

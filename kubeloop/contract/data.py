@@ -10,7 +10,7 @@ from kubeloop.contract.durations import Duration
 
 ColumnType = Literal["integer", "number", "category", "boolean", "timestamp", "date", "text"]
 
-RESERVED_COLUMNS = frozenset({"_bad", "_digest", "_reasons", "_row", "_fold"})
+RESERVED_COLUMNS = frozenset({"_bad", "_digest", "_personal", "_reasons", "_row", "_fold"})
 """Names that tables use for themselves on their way from task to task."""
 
 

@@ -20,11 +20,12 @@ from kubeloop.contract.text import encode
 
 
 class IngestSection(Strict):
-    """For `ingest`."""
+    """For `ingest`; the split tells of which personal columns equal values must stay known."""
 
     name: Name
     data: Data
     target: Target
+    split: Split = Split()
 
 
 class ValidateSection(Strict):
@@ -150,7 +151,7 @@ def sections_of(contract: Contract) -> Sections:
     c = contract
     data = _bare(c.data)
     return Sections(
-        ingest=IngestSection(name=c.name, data=data, target=c.target),
+        ingest=IngestSection(name=c.name, data=data, target=c.target, split=c.split),
         validation=ValidateSection(
             name=c.name,
             data=data,

@@ -6,8 +6,12 @@ from kubeloop.contract.data import Column
 from kubeloop.data.engine import literal, quoted
 
 BAD = "_bad"
-RESERVED = frozenset({BAD, "_digest", "_reasons", "_row", "_fold"})
-"""Names that tables use for themselves."""
+BROKEN_UNSEEN = "_personal"
+"""Column with the rules that a row's personal values break: they are seen where the source is read, nowhere else."""
+MARKS = (BAD, BROKEN_UNSEEN)
+"""What a snapshot says of its rows beside their values."""
+HIDDEN, PSEUDONYM = "hidden", "pseudonym"
+"""Types of personal columns in a table's facts; a pseudonym's goes on with the mark of its key."""
 
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 _SURE = {
@@ -19,6 +23,11 @@ _NUMBERS = (*_INTEGERS, *(f"U{name}" for name in _INTEGERS), "FLOAT", "DOUBLE", 
 EXACT = 2**53
 """Below it, a float holds every integer."""
 _SHOWN = 100
+
+
+def is_masked(kind: str) -> bool:
+    """Whether a column of that type, in a table's facts, holds something in the place of personal values."""
+    return kind.startswith((HIDDEN, PSEUDONYM))
 
 
 def raw_sql(cell: str, kind: str) -> str:

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from kubeloop.contract.data import Column, ColumnType
+from kubeloop.contract.data import RESERVED_COLUMNS, Column, ColumnType
 from kubeloop.contract.sections import IngestSection
 from kubeloop.data import csv_files
-from kubeloop.data.casting import BAD, RESERVED
+from kubeloop.data.casting import BAD, MARKS
 from kubeloop.data.engine import batches, connect, one, quoted, scan
 from kubeloop.data.joins import Plan, assign, check_keys, count_rows, gap, joined_sql
 from kubeloop.data.passing import BadCellFound, Counts, kept, until
+from kubeloop.data.personal import masked_sql
 from kubeloop.data.sources import OpenSource, open_source, swift
 from kubeloop.data.tables import TableFacts, staged, write_parts
-from kubeloop.errors import InputError, IntegrityError, PermanentError
+from kubeloop.errors import InputError, PermanentError
 
 if TYPE_CHECKING:
     from kubeloop.site import Site
@@ -42,7 +43,8 @@ _TYPE_OF_RESULT: dict[str, ColumnType] = {
 def ingest(section: IngestSection, site: "Site", out: Path, moment: dt.datetime | None = None) -> dict[str, Any]:
     """Read the sources, join them, derive the target, write the snapshot.
 
-    Rows keep the order of the first source. Columns that the contract does not name, or denies, are never written.
+    Rows keep the order of the first source. Columns that the contract does not name, or denies, are never written; of
+    personal ones no value is, see `kubeloop.data.personal`.
     Rows whose target is unknown are dropped and counted. A cell that does not fit its type is written as null and named
     in the column `_bad`, which exists only then; `validate` sets such rows aside. A source that breaks off leaves
     nothing.
@@ -64,7 +66,7 @@ def ingest(section: IngestSection, site: "Site", out: Path, moment: dt.datetime 
         InputError: What a source or the contract says cannot be right; with file and line where they are known.
         TransientError: A source that is not on this machine broke off, again and again.
     """
-    wanted = _wanted(section)
+    wanted = wanted_columns(section)
     as_of = section.data.snapshot == "as_of"
     if as_of and moment is None:
         raise PermanentError("a snapshot as of a moment needs the moment of the run", "pass `moment`")
@@ -74,7 +76,7 @@ def ingest(section: IngestSection, site: "Site", out: Path, moment: dt.datetime 
         _check_columns(section, wanted, plan)
         with _explained(sources):
             check_keys(connection, plan)
-            counts, facts = _write(connection, section, plan, partial, moment if as_of else None)
+            counts, facts = _write(connection, section, plan, partial, site, moment if as_of else None)
             rows = count_rows(connection, plan, counts.read)
         profile = _check_values(connection, partial, facts, section, plan)
         shutil.rmtree(scratch)
@@ -88,39 +90,6 @@ def ingest(section: IngestSection, site: "Site", out: Path, moment: dt.datetime 
         "snapshot": _snapshot_facts(section, facts, counts, moment),
         **_dropped(section, sources),
     }
-
-
-def read_again(section: IngestSection, site: "Site", snapshot: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Read the rows of a snapshot that was kept as a moment and a digest.
-
-    Args:
-        section: The contract's part, as it was.
-        site: As for `ingest`.
-        snapshot: The facts' `snapshot`, of kind `as_of`.
-        out: Folder of the snapshot; nothing is there when this fails.
-
-    Returns:
-        The facts of `ingest`.
-
-    Raises:
-        IntegrityError: The sources do not give those rows any more.
-    """
-    fresh = out.with_name(f".{out.name}.again")
-    try:
-        facts = ingest(section, site, fresh, dt.datetime.fromisoformat(snapshot["moment"]))
-        if facts["digest"] != snapshot["digest"]:
-            raise IntegrityError(
-                f"the rows up to {snapshot['moment']} had the digest {snapshot['digest']}, the sources now give "
-                f"{facts['digest']}: rows were changed, removed or added late",
-                "restore the source, or keep copies: `snapshot: copy`",
-                expected=snapshot["digest"],
-                got=facts["digest"],
-            )
-        shutil.rmtree(out, ignore_errors=True)
-        fresh.rename(out)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return facts
 
 
 def _join_facts(plan: Plan, counts: Counts) -> list[dict[str, Any]]:
@@ -146,9 +115,9 @@ def _snapshot_facts(
     }
 
 
-def _wanted(section: IngestSection) -> dict[str, Column]:
+def wanted_columns(section: IngestSection) -> dict[str, Column]:
     """The contract's columns that may be written."""
-    reserved = sorted(RESERVED & set(section.data.columns))
+    reserved = sorted(RESERVED_COLUMNS & set(section.data.columns))
     if reserved:
         raise InputError(
             f"the column name {reserved[0]!r} is kept for Kubeloop's own use", "rename the column", column=reserved[0]
@@ -204,7 +173,7 @@ def _nearest(name: str, names: list[str]) -> str:
     return f" (nearest: {folded[found[0]]!r})" if found else ""
 
 
-def _with_target(
+def with_target(
     connection: Any, section: IngestSection, sql: str, wanted: dict[str, Column], gaps: list[str]
 ) -> tuple[str, dict[str, str]]:
     """The query with the derived target, and the contract's type of every column."""
@@ -233,28 +202,42 @@ def _with_target(
 
 
 def _write(
-    connection: Any, section: IngestSection, plan: Plan, partial: Path, moment: dt.datetime | None
+    connection: Any, section: IngestSection, plan: Plan, partial: Path, site: "Site", moment: dt.datetime | None
 ) -> tuple[Counts, TableFacts]:
     """Write the snapshot: swiftly; or reading every cell as text; or, where a cell is bad, with `_bad`."""
     quick = swift(plan.sources[0], plan.declared)
-    ways = [(replace(plan, sources=(quick, *plan.sources[1:])), False)] if quick else []
+    ways: list[tuple[Plan, dict[str, str]]] = [(plan, {}), (plan, {BAD: "text"})]
+    if quick:
+        ways.insert(0, (replace(plan, sources=(quick, *plan.sources[1:])), {}))
     gaps = [gap(place) for place in range(1, len(plan.sources))]
     wanted = {name: plan.declared[name] for name in plan.wanted}
-    for way, with_bad in (*ways, (plan, False), (plan, True)):
-        counts = Counts({name: Counter() for name in gaps})
+    for way, marks in ways:
         try:
-            sql, types = _with_target(connection, section, joined_sql(way), wanted, gaps)
-            with batches(connection, sql) as reader:
-                left_out = {*gaps, *(() if with_bad else (BAD,))}
-                schema = pa.schema([field for field in reader.schema if field.name not in left_out])
-                rows = kept(until(reader, section.data.time, moment, counts), schema, section.target.output, counts)
-                return counts, write_parts(schema, rows, partial, types)
+            sql, types = with_target(connection, section, joined_sql(way), wanted, gaps)
+            sql, types = masked_sql(connection, section, sql, types, (BAD, *gaps), site)
+            return _write_once(connection, section, sql, types | marks, partial, gaps, moment)
         except BadCellFound:
             continue
         except (*_engine_errors(), pa.ArrowException, OSError):
             if way is plan:
                 raise
     raise AssertionError("the last pass accepts bad cells")
+
+
+def _write_once(
+    connection: Any,
+    section: IngestSection,
+    sql: str,
+    types: dict[str, str],
+    partial: Path,
+    gaps: list[str],
+    moment: dt.datetime | None,
+) -> tuple[Counts, TableFacts]:
+    counts = Counts({name: Counter() for name in gaps})
+    with batches(connection, sql) as reader:
+        schema = pa.schema([field for field in reader.schema if field.name in types])
+        rows = kept(until(reader, section.data.time, moment, counts), schema, section.target.output, counts)
+        return counts, write_parts(schema, rows, partial, types)
 
 
 def _engine_errors() -> tuple[type[Exception], ...]:
@@ -278,7 +261,7 @@ def _check_values(
             "bring more rows",
             file=shown,
         )
-    types = {name: kind for name, kind in facts.types.items() if name != BAD}
+    types = {name: kind for name, kind in facts.types.items() if name not in MARKS}
     target = section.target.output
     parts = [f"count(DISTINCT {quoted(target)})"]
     parts += [f"count({quoted(name)})" for name in types]

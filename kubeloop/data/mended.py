@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kubeloop.contract.data import Source
-from kubeloop.contract.sections import ValidateSection
-from kubeloop.data.casting import BAD
+from kubeloop.contract.sections import IngestSection, ValidateSection
+from kubeloop.data.casting import BROKEN_UNSEEN, MARKS, is_masked
 from kubeloop.data.engine import quoted
 from kubeloop.digests.rows import row_digests
 from kubeloop.errors import InputError
@@ -27,23 +27,34 @@ DIGEST = "_digest"
 
 
 def with_digest(batch: Any, names: Iterable[str]) -> Any:
-    """A record batch with `_digest`, the hexadecimal SHA-256 of each row as the snapshot has it, and without `_bad`.
+    """A record batch with `_digest`, the hexadecimal SHA-256 of each row as the snapshot has it, and without its marks.
 
     Args:
-        batch: `pyarrow.RecordBatch` or `Table`; `_bad`, what did not fit its type, is part of the row if it is there.
+        batch: `pyarrow.RecordBatch` or `Table`; `_bad` and `_personal` are part of the row if they are there.
         names: The row's columns.
     """
-    covered = [*sorted(names), *([BAD] if BAD in batch.schema.names else [])]
+    covered = [*sorted(names), *(mark for mark in MARKS if mark in batch.schema.names)]
     digests = pa.array([row.tobytes().hex() for row in row_digests(batch.select(covered))], pa.string())
-    kept = batch.select([name for name in batch.schema.names if name != BAD])
+    kept = batch.select([name for name in batch.schema.names if name not in MARKS])
     return kept.append_column(DIGEST, digests)
 
 
-def export_rows(quarantine: Path, out: Path) -> int:
+def export_rows(quarantine: Path, out: Path, section: IngestSection | None = None, site: "Site | None" = None) -> int:
     """Write a quarantine as CSV to mend: what a cell held that did not fit its type stands in `_reasons`.
+
+    What personal cells hold is read from the sources again, and only the user may read the file.
+
+    Args:
+        quarantine: From `validate`.
+        out: The file.
+        section: The contract's part of the run; needed where the quarantine has personal columns.
+        site: The same.
 
     Returns:
         Number of rows.
+
+    Raises:
+        IntegrityError: The sources do not give those rows any more.
     """
     import tempfile
 
@@ -52,19 +63,34 @@ def export_rows(quarantine: Path, out: Path) -> int:
 
     facts = read_facts(quarantine)
     beside = out.with_name(f".{out.name}.partial")
-    with tempfile.TemporaryDirectory(prefix="kubeloop-") as scratch, connect(Path(scratch)) as connection:
+    with tempfile.TemporaryDirectory(prefix="kubeloop-") as scratch, connect(Path(scratch) / "a") as connection:
+        table, personal = scan(quarantine), [name for name, kind in facts.types.items() if is_masked(kind)]
+        if personal:
+            from kubeloop.data.again import personal_cells
+
+            if section is None or site is None:
+                raise InputError(
+                    "what a run was asked to do was expected, to read personal columns again; it is not known any more",
+                    "run the loop again, then export what it sets aside",
+                )
+            connection.register("cells", personal_cells(section, site, quarantine, Path(scratch) / "b"))
+            clear = ", ".join(f"c.{quoted(name)} AS {quoted(name)}" for name in personal)
+            table = f"(SELECT q.* REPLACE ({clear}) FROM {table} AS q JOIN cells AS c USING (_row))"
         listed = ", ".join(quoted(name) for name in facts.types)
-        query = f"SELECT {listed} FROM {scan(quarantine)} ORDER BY _row"
-        connection.execute(f"COPY ({query}) TO {glob_free(beside)} (HEADER, DELIMITER ',')").fetchall()
+        query = f"SELECT {listed} FROM {table} ORDER BY _row"
+        beside.touch(mode=0o600 if personal else 0o666)
+        # Into the file as it was made, with its mode.
+        form = "(HEADER, DELIMITER ',', USE_TMP_FILE false)"
+        connection.execute(f"COPY ({query}) TO {glob_free(beside)} {form}").fetchall()
     beside.replace(out)
     return facts.rows
 
 
-def read_mended(section: ValidateSection, file: Path) -> Any:
+def read_mended(section: ValidateSection, file: Path, site: "Site") -> Any:
     """Mended rows from a file with the columns that `export_rows` writes; a derived target is derived again.
 
     Returns:
-        `pyarrow.Table` of the contract's columns, the target, and `_digest`.
+        `pyarrow.Table` of the columns of the snapshot, in which personal cells say no more than there, and `_digest`.
 
     Raises:
         InputError: A column is missing, a digest is none or stands twice, or a cell does not fit its type.
@@ -73,6 +99,7 @@ def read_mended(section: ValidateSection, file: Path) -> Any:
 
     from kubeloop.data.casting import raw_sql, typed_sql
     from kubeloop.data.engine import connect
+    from kubeloop.data.personal import masked_sql
     from kubeloop.data.sources import open_source
 
     wanted = {name: column for name, column in section.data.columns.items() if column.policy != "deny"}
@@ -92,7 +119,10 @@ def read_mended(section: ValidateSection, file: Path) -> Any:
         rows = f"SELECT {typed}, CAST({source.cells[DIGEST]} AS VARCHAR) AS {DIGEST} FROM {source.scan}"
         if section.target.expression is not None:
             rows = f"SELECT *, ({section.target.expression}\n) AS {quoted(section.target.output)} FROM ({rows})"
-        found = connection.sql(rows).to_arrow_table()
+        types: dict[str, str] = {name: column.type for name, column in wanted.items()}
+        if section.target.expression is not None:
+            types[section.target.output] = "derived"
+        found = connection.sql(masked_sql(connection, section, rows, types, (DIGEST,), site)[0]).to_arrow_table()
     digests = found.column(DIGEST).to_pylist()
     if any(digest is None or not re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
         raise InputError(f"{file.name}: `_digest` was expected to be kept as it was", "export the rows again")
@@ -177,6 +207,8 @@ def replay(
     connection.register("mended_rows", mended)
     listed = ", ".join(f"m.{quoted(name)}" for name in names)
     joined = f"SELECT {listed}, q._row FROM {scan(quarantine)} AS q JOIN mended_rows AS m ON q.{DIGEST} = m.{DIGEST}"
+    if BROKEN_UNSEEN in mended.schema.names:
+        joined += f" WHERE m.{BROKEN_UNSEEN} IS NULL"
     connection.execute(f"CREATE TEMP TABLE back AS {joined} ORDER BY q._row").fetchall()
     bare = ", ".join(quoted(name) for name in names)
     everything = f"(SELECT {bare} FROM {scan(valid)} UNION ALL SELECT {bare} FROM back)"

@@ -1,12 +1,12 @@
 """The contract's row rules as SQL tests over a typed table."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from kubeloop.contract.data import Column, Data, RowRule
-from kubeloop.contract.expressions import check_expression
-from kubeloop.data.casting import BAD, spelling
+from kubeloop.contract.expressions import check_expression, columns_of
+from kubeloop.data.casting import BAD, BROKEN_UNSEEN, MARKS, is_masked, spelling
 from kubeloop.data.engine import literal, quoted
 from kubeloop.errors import InputError
 
@@ -14,6 +14,9 @@ Kind = Literal["type", "nullable", "minimum", "maximum", "values", "pattern", "u
 
 _NUMERIC = ("integer", "number")
 _SHOWN = 40
+_OF_VALUES = ("minimum", "maximum", "values", "pattern", "expression")
+SEPARATOR = "chr(31)"
+"""SQL of what stands between the rules in `_personal`."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,37 @@ def rules_of(
                 column=name,
             )
         required = name in data.id or name == target or name in needed
-        found += _rules_of_column(name, column, required=required, has_bad=BAD in present)
+        found += _rules_of_column(name, column, required, BAD in present)
         if column.unique:
             found.append(_unique(name, column, source))
     if target not in data.columns and BAD in present:
         found.append(_no_value(target, Column(type="text"), has_bad=False))
-    return found + [_over_columns(rule, present) for rule in data.rules]
+    found += [_over_columns(rule, [name for name in present if name not in MARKS]) for rule in data.rules]
+    masked = any(is_masked(kind) for kind in present.values())
+    unseen = {rule.text for rule in personal_rules(data, list(present))} if masked else set()
+    return [replace(rule, broken=_was_broken(rule, present)) if rule.text in unseen else rule for rule in found]
+
+
+def personal_rules(data: Data, names: Collection[str]) -> list[Rule]:
+    """The rules over values of columns under policy `pii`, which are held against them where the source is read.
+
+    Args:
+        data: The contract's part.
+        names: Columns of the table.
+    """
+    personal = {name: column for name, column in data.columns.items() if column.policy == "pii"}
+    rules = [rule for name, column in personal.items() for rule in _rules_of_column(name, column, False, False)]
+    of_rows = [rule for rule in data.rules if personal.keys() & set(columns_of(rule.expression))]
+    visible = [name for name in names if name not in MARKS]
+    return [rule for rule in rules if rule.kind in _OF_VALUES] + [_over_columns(rule, visible) for rule in of_rows]
+
+
+def _was_broken(rule: Rule, present: Mapping[str, str]) -> str:
+    """SQL of whether `ingest` has seen that a row breaks a rule."""
+    if BROKEN_UNSEEN not in present:
+        return "false"
+    marks = f"string_split({quoted(BROKEN_UNSEEN)}, {SEPARATOR})"
+    return f"coalesce(list_contains({marks}, {literal(rule.text)}), false)"
 
 
 def _unique(name: str, column: Column, source: str) -> Rule:
@@ -82,16 +110,15 @@ def _unique(name: str, column: Column, source: str) -> Rule:
     return Rule(name, "unique", f"{name} is unique", f"coalesce({cell} IN ({twice}), false)", shown, hint)
 
 
-def _over_columns(rule: RowRule, present: Mapping[str, str]) -> Rule:
-    names = [name for name in present if name != BAD]
-    check_expression(rule.expression, names)
+def _over_columns(rule: RowRule, names: Collection[str]) -> Rule:
+    check_expression(rule.expression, list(names))
     # The newline ends a comment, should the expression have one.
     return Rule(
         rule.name, "expression", f"{rule.name}: {rule.expression}", f"NOT coalesce(({rule.expression}\n), true)", None
     )
 
 
-def _rules_of_column(name: str, column: Column, *, required: bool, has_bad: bool) -> list[Rule]:
+def _rules_of_column(name: str, column: Column, required: bool, has_bad: bool) -> list[Rule]:
     cell = quoted(name)
     rules: list[Rule] = []
     if column.type not in ("category", "text"):

@@ -12,7 +12,7 @@ from kubeloop.data.crossing import crossings
 from kubeloop.data.picture import picture
 from kubeloop.data.placing import Placement, key_columns, place, places
 from kubeloop.data.tables import read_arrow, read_facts, staged, write_parts, write_table
-from kubeloop.data.training_rows import add_training_rows
+from kubeloop.data.training_rows import add_training_rows, masked_keys
 from kubeloop.data.windows import with_windows
 from kubeloop.errors import InputError
 
@@ -45,6 +45,7 @@ def split(section: SplitSection, table: Path, development: Path, test: Path) -> 
     facts = read_facts(table)
     rows = read_arrow(table)
     placed = place(section, rows)
+    training = placed.training | masked_keys(placed.training, facts.types)
     folds = np.bincount(placed.fold[~placed.test], minlength=placed.folds)
     _check_sides(section, placed, rows.num_rows, folds)
     looked_at = crossings(section, rows, placed)
@@ -54,7 +55,7 @@ def split(section: SplitSection, table: Path, development: Path, test: Path) -> 
     types = {**facts.types, **{window.name: "number" for window in section.windows}}
     with staged(development) as partial:
         write_parts(kept.schema, kept.to_batches(), partial, {**types, FOLD: "integer"})
-        add_training_rows(partial, {**placed.training, "rows": kept.num_rows})
+        add_training_rows(partial, {**training, "rows": kept.num_rows})
     write_table(rows.filter(pa.array(placed.test)), test, types)
     return {
         "development": kept.num_rows,

@@ -8,7 +8,7 @@ from typing import Any
 from kubeloop.contract.data import Change, Data
 from kubeloop.contract.durations import length_of
 from kubeloop.contract.sections import ValidateSection
-from kubeloop.data.casting import BAD
+from kubeloop.data.casting import MARKS
 from kubeloop.data.engine import quoted
 from kubeloop.data.history import LastSnapshot
 from kubeloop.decisions import Check, Verdict
@@ -43,7 +43,7 @@ class Aggregates:
     def __init__(self, data: Data, types: Mapping[str, str]) -> None:
         change = data.checks.change is not None
         asked = [name for name, column in data.columns.items() if column.null_at_most is not None and name in types]
-        self._counted = [name for name in types if name != BAD] if change else asked
+        self._counted = [name for name in types if name not in MARKS] if change else asked
         self._measured = [
             name
             for name in self._counted

@@ -8,7 +8,7 @@
 | time | column, unit, until | its time is `until` or later |
 | column | column, test | the column says that it is a test row |
 
-All have id and rows, too.
+All have id and rows, too; and masked, from key column to type, where personal columns place the rows.
 """
 
 import datetime as dt
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kubeloop.data.casting import is_masked
 from kubeloop.data.tables import FACTS
 from kubeloop.digests import canonical_json
 from kubeloop.errors import IntegrityError
@@ -31,6 +32,17 @@ def add_training_rows(folder: Path, description: Mapping[str, Any]) -> None:
     """Write the description into the facts of a table that is not yet under its final name."""
     document = json.loads((folder / FACTS).read_text(encoding="ascii"))
     (folder / FACTS).write_text(canonical_json({**document, WORD: dict(description)}), encoding="ascii")
+
+
+def masked_keys(description: Mapping[str, Any], types: Mapping[str, str]) -> dict[str, Any]:
+    """`masked` of a description: its key columns that hold pseudonyms, with the mark of their key, or nothing to see.
+
+    Args:
+        description: Of training rows.
+        types: Of the table's facts.
+    """
+    found = {name: types[name] for name in description.get("key", ()) if is_masked(types.get(name, ""))}
+    return {"masked": found} if found else {}
 
 
 def training_rows(development: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from kubeloop.contract.sections import ValidateSection
-from kubeloop.data.casting import BAD
+from kubeloop.data.casting import MARKS
 from kubeloop.data.engine import batches, connect, literal, one, quoted, scan
 from kubeloop.data.history import LastSnapshot, keep_if_passed, last_snapshot
 from kubeloop.data.mended import mended_rows, replay, with_digest
@@ -177,15 +177,16 @@ def _still_broken(connection: Any, table: Path, broken: list[_Broken]) -> list[_
 
 
 def _write_valid(connection: Any, table: Path, rules: list[Rule], partial: Path, before: TableFacts) -> TableFacts:
-    if not rules and BAD not in before.types:
+    marked = [name for name in MARKS if name in before.types]
+    if not rules and not marked:
         for name in (PART, FACTS):  # the same rows are the same bytes
             copy(table / name, partial / name)
         return before
-    types = {name: kind for name, kind in before.types.items() if name != BAD}
+    types = {name: kind for name, kind in before.types.items() if name not in MARKS}
     test = " OR ".join(rule.broken for rule in rules) or "false"
     listed = ", ".join(quoted(name) for name in types)
     known = None
-    if BAD not in before.types and before.total is not None:
+    if not marked and before.total is not None:
         # What is left has the whole table's digest less that of the few rows that are set aside.
         with batches(connection, f"SELECT {listed} FROM {scan(table)} WHERE {test}") as reader:
             known = TableDigest(reader.schema, before.rows, before.total)
@@ -196,7 +197,7 @@ def _write_valid(connection: Any, table: Path, rules: list[Rule], partial: Path,
 
 
 def _write_quarantine(connection: Any, table: Path, rules: list[Rule], partial: Path, before: TableFacts) -> TableFacts:
-    names = [name for name in before.types if name != BAD]
+    names = [name for name in before.types if name not in MARKS]
     test = " OR ".join(rule.broken for rule in rules) or "false"
     texts = ", ".join(f"CASE WHEN {rule.broken} THEN {_reason(rule)} END" for rule in rules) or "NULL"
     listed = ", ".join(quoted(name) for name in before.types)

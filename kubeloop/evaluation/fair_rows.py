@@ -26,11 +26,14 @@ def unseen(
     """
     if not theirs:
         return None, "the champion does not say which rows it was trained on"
+    from kubeloop.data.tables import read_arrow, read_facts
+    from kubeloop.data.training_rows import masked_keys
+
+    if masked_keys(theirs, read_facts(test).types).get("masked") != theirs.get("masked"):
+        return None, "the champion's rows were placed by personal columns that had other pseudonyms, or were in clear"
     same = ("seed", "key", "test_share")
     if ours.get("kind") == theirs.get("kind") == "hash" and all(ours.get(word) == theirs.get(word) for word in same):
         return np.ones(rows, dtype=bool), ""
-    from kubeloop.data.tables import read_arrow
-
     table = read_arrow(test)
     # A row without the value that places it may have been anywhere.
     placing = [str(theirs.get("column"))] if theirs.get("kind") in ("time", "column") else list(theirs.get("key") or ())

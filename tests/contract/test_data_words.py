@@ -137,3 +137,29 @@ def test_terms_of_a_source_go_before_those_of_all(read: Callable[[str], Contract
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30min", 1800), ("3h", 10_800), ("7d", 604_800)])
 def test_durations(text: str, seconds: int) -> None:
     assert length_of(text).total_seconds() == seconds
+
+
+KPI = "business: {problem: p, outcome: o, owner: w, kpis: [{name: k, expression: accuracy * x, owner: w}]}"
+PERSONAL = [
+    ("s", "slices: [{name: one, where: s = 'a'}]", "slices[0].where: 's' is under policy pii"),
+    ("s", KPI, None),
+    ("x", KPI, "business.kpis[0].expression: 'x' is under policy pii"),
+    ("g", "split: {by: stratified, column: g}", "split.column: 'g' is under policy pii"),
+    ("g", "split: {by: group, column: g}", None),
+    ("g", "gate: {blocks: g}", "gate.blocks: 'g' is under policy pii"),
+]
+
+
+@pytest.mark.parametrize(("name", "words", "said"), PERSONAL)
+def test_values_that_stay_at_the_source_can_be_asked_for_nowhere(
+    name: str, words: str, said: str | None, read: Callable[[str], Contract]
+) -> None:
+    head = re.sub(rf"(    {name}: \{{type: \w+)", r"\1, policy: pii", HEAD)
+    # Of three columns one must be left to learn from.
+    text = head.replace("    y:", "    z: {type: number}\n    y:") + TAIL + words + "\n"
+    if said is None:
+        read(text)
+        return
+    with pytest.raises(InputError, match=re.escape(said)) as caught:
+        read(text)
+    assert "no task after `ingest` sees its values" in str(caught.value)

@@ -5,7 +5,8 @@ import datetime as dt
 import pytest
 
 from kubeloop.contract.sections import IngestSection
-from kubeloop.data.ingest import ingest, read_again
+from kubeloop.data.again import read_again
+from kubeloop.data.ingest import ingest
 from kubeloop.data.tables import read_frame
 from kubeloop.errors import IntegrityError
 from kubeloop.site.model import laptop

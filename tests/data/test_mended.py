@@ -22,11 +22,15 @@ def prepared(world, **more):
     return ValidateSection(name="demo", data=data, target=world.target("y", "binary"), quarantine_at_most=0.1)
 
 
+def home(world):
+    return laptop(world.out / "home", world.inputs)
+
+
 def run(world, section):
     import datetime as dt
 
     places = (world.out / "table", world.out / "valid", world.out / "quarantine")
-    return judge(section, *places, laptop(world.out / "home", world.inputs), dt.datetime(2027, 1, 1, tzinfo=dt.UTC))
+    return judge(section, *places, home(world), dt.datetime(2027, 1, 1, tzinfo=dt.UTC))
 
 
 def mend(world, change):
@@ -52,9 +56,9 @@ def test_mended_rows_come_back(world):
     section = prepared(world)
     decision, facts = run(world, section)
     assert (decision.verdict, facts["quarantined"], facts["mended"]) == ("fail", 3, 0)
-    site = laptop(world.out / "home", world.inputs)
+    site = home(world)
     assert mended_rows(site, "demo") is None
-    assert keep_mended(site, "demo", read_mended(section, mend(world, to_three))) == 3
+    assert keep_mended(site, "demo", read_mended(section, mend(world, to_three), home(world))) == 3
     decision, facts = run(world, section)
     assert decision.verdict == "pass", decision.reasons
     assert (facts["valid"], facts["quarantined"], facts["mended"]) == (23, 0, 3)
@@ -68,22 +72,22 @@ def test_mended_rows_come_back(world):
 def test_what_is_still_wrong_stays_away(world):
     section = prepared(world)
     run(world, section)
-    site = laptop(world.out / "home", world.inputs)
+    site = home(world)
     changes = {"q1": {"x": "8"}, "q2": {"x": "2", "who": "p1"}, "q3": {"x": "1"}}
-    keep_mended(site, "demo", read_mended(section, mend(world, lambda row: row | changes[row["who"]])))
+    keep_mended(site, "demo", read_mended(section, mend(world, lambda row: row | changes[row["who"]]), home(world)))
     _, facts = run(world, section)
     assert (facts["quarantined"], facts["mended"]) == (2, 1)
     assert read_frame(world.out / "quarantine")["who"].tolist() == ["q1", "q2"]
     # Mended again, the newer word counts.
-    keep_mended(site, "demo", read_mended(section, mend(world, to_three)))
+    keep_mended(site, "demo", read_mended(section, mend(world, to_three), home(world)))
     assert run(world, section)[1]["mended"] == 3
 
 
 def test_a_row_that_has_changed_at_its_source_is_another_row(world):
     section = prepared(world)
     run(world, section)
-    site = laptop(world.out / "home", world.inputs)
-    keep_mended(site, "demo", read_mended(section, mend(world, to_three)))
+    site = home(world)
+    keep_mended(site, "demo", read_mended(section, mend(world, to_three), home(world)))
     world.file(TABLE.replace("q1,9,1", "q1,8,1"))
     world.ingest(section.data)
     _, facts = run(world, section)
@@ -102,11 +106,11 @@ def test_files_that_cannot_be_replayed(world, change, said):
     section = prepared(world)
     run(world, section)
     with pytest.raises(InputError, match=said):
-        read_mended(section, mend(world, change))
+        read_mended(section, mend(world, change), home(world))
 
 
 def test_a_file_without_a_column(world):
     section = prepared(world)
     world.file("who,y,_digest\na,1,x\n", "m.csv")
     with pytest.raises(InputError, match=r"m.csv: the column 'x' was expected, there is none"):
-        read_mended(section, world.inputs / "m.csv")
+        read_mended(section, world.inputs / "m.csv", home(world))

@@ -115,3 +115,14 @@ def test_rows_whose_place_cannot_be_told_are_not_used(tmp_path):
     write_table(pa.Table.from_pandas(fresh, preserve_index=False), tmp_path / "test")
     mask, _ = unseen({"kind": "imported"}, theirs, tmp_path / "test", N)
     assert mask.tolist() == (fresh["key"] % 2 == 0).tolist()
+
+
+def test_rows_that_other_pseudonyms_place_are_not_used(tmp_path):
+    rows = pa.Table.from_pandas(table(), preserve_index=False)
+    write_table(rows, tmp_path / "test", {"key": "pseudonym-0a1b2c3d"})
+    theirs = {"kind": "hash", "seed": 0, "key": ["key"], "test_share": 0.2, "masked": {"key": "pseudonym-0a1b2c3d"}}
+    assert unseen(theirs, theirs, tmp_path / "test", N)[0].all()
+    for masked in ({"masked": {"key": "pseudonym-ffffffff"}}, {"masked": None}):
+        mask, why = unseen(theirs, theirs | masked, tmp_path / "test", N)
+        assert mask is None
+        assert why == "the champion's rows were placed by personal columns that had other pseudonyms, or were in clear"
