@@ -1,6 +1,6 @@
 """The short way from a request's body to its answer: decode, score, encode, and nothing between.
 
-It takes what is plainly right and no more. Whatever else comes raises `OddError`, and the careful path (`wire`,
+It takes what is plainly right and no more. Whatever else comes raises `Unscorable`, and the careful path (`wire`,
 `tensors`, `model`) answers it, or says what is wrong with it. So every answer from here is one that the careful path
 would give, and no mistake of a client is judged twice.
 """
@@ -14,7 +14,8 @@ import numpy as np
 import orjson
 
 from kubeloop.packaging.package import Package
-from kubeloop.serving.rules import OddError, Rules
+from kubeloop.scoring.errors import Unscorable
+from kubeloop.serving.rules import Rules
 from kubeloop.serving.wire import Mode, label_datatype, output_names
 
 Rows = Sequence[Sequence[Any]]
@@ -74,46 +75,46 @@ class Codec:
         """The rows of a V1 body.
 
         Raises:
-            OddError: It is not plainly right.
+            Unscorable: It is not plainly right.
         """
         document = _parse(body)
         rows = document.get("instances")
         if type(rows) is not list or not rows:
-            raise OddError
+            raise Unscorable
         width = self._width
         kinds = set(map(type, rows))
         if kinds == {list}:
             for row in rows:
                 if len(row) != width:
-                    raise OddError
+                    raise Unscorable
             return rows
         if kinds != {dict}:
-            raise OddError
+            raise Unscorable
         try:
             made = list(map(self._by_name, rows))
         except KeyError:
-            raise OddError from None
+            raise Unscorable from None
         if any(len(row) != width for row in rows):
-            raise OddError
+            raise Unscorable
         return made
 
     def v2_rows(self, body: bytes, json_length: int | None = None) -> tuple[Rows, str | None]:
         """The rows and the id of a V2 body; its first `json_length` bytes are JSON, binary tensors follow.
 
         Raises:
-            OddError: It is not plainly right.
+            Unscorable: It is not plainly right.
         """
         document = _parse(body if json_length is None else body[:json_length])
         inputs, request_id = document.get("inputs"), document.get("id")
         right = type(inputs) is list and inputs and (request_id is None or type(request_id) is str)
         if not right or not document.keys() <= _INFER:
-            raise OddError
+            raise Unscorable
         assert type(inputs) is list
         if json_length is not None:
             inputs = _with_data(inputs, memoryview(body)[json_length:])
         for item in inputs:
             if type(item) is not dict or item.keys() not in _TENSORS:
-                raise OddError
+                raise Unscorable
         if len(inputs) == 1 and (len(_shape(inputs[0])) == 2 or inputs[0]["name"] not in self._known):
             return self._one(inputs[0]), request_id
         return self._each(inputs), request_id
@@ -122,28 +123,28 @@ class Codec:
         """Rows from one list of cells per column.
 
         Raises:
-            OddError: They are not all of the columns, or of different lengths.
+            Unscorable: They are not all of the columns, or of different lengths.
         """
         if columns.keys() != self._known:
-            raise OddError
+            raise Unscorable
         try:
             return list(zip(*self._by_name(columns), strict=True))
         except ValueError:
-            raise OddError from None
+            raise Unscorable from None
 
     def _one(self, item: dict[str, Any]) -> Rows:
         """The rows of one tensor of all columns."""
         width, data, shape = self._width, item["data"], item["shape"]
         if len(shape) != 2 or type(shape[0]) is not int or shape[1] != width or type(data) is not list or not data:
-            raise OddError
+            raise Unscorable
         if type(data[0]) is list:
             if set(map(type, data)) != {list} or any(len(row) != width for row in data) or len(data) != shape[0]:
-                raise OddError
+                raise Unscorable
             for row in data:
                 _typed(row, item["datatype"])
             return data
         if len(data) != shape[0] * width:
-            raise OddError
+            raise Unscorable
         _typed(data, item["datatype"])
         return [data[start : start + width] for start in range(0, len(data), width)]
 
@@ -152,13 +153,13 @@ class Codec:
         size = _shape(inputs[0])[0]
         columns: dict[str, list[Any]] = {}
         if type(size) is not int or size < 1:
-            raise OddError
+            raise Unscorable
         for item in inputs:
             shape, data, name = item["shape"], item["data"], item["name"]
             if (shape != [size] and shape != [size, 1]) or type(data) is not list or len(data) != size:
-                raise OddError
+                raise Unscorable
             if type(name) is not str or name in columns:
-                raise OddError
+                raise Unscorable
             _typed(data, item["datatype"])
             columns[name] = data
         return self.columns(columns)
@@ -167,7 +168,7 @@ class Codec:
         """The V1 answer.
 
         Raises:
-            OddError: A score is not finite.
+            Unscorable: A score is not finite.
         """
         _finite(scores)
         if self._regression:
@@ -181,7 +182,7 @@ class Codec:
         """The V2 answer.
 
         Raises:
-            OddError: A score is not finite.
+            Unscorable: A score is not finite.
         """
         outputs = [
             {"name": name, "datatype": datatype, "shape": shape, "data": data}
@@ -196,7 +197,7 @@ class Codec:
         """The V2 outputs: name, datatype, shape and flat data of each.
 
         Raises:
-            OddError: A score is not finite.
+            Unscorable: A score is not finite.
         """
         _finite(scores)
         size = len(scores)
@@ -221,16 +222,16 @@ def _parse(body: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise OddError from None
+        raise Unscorable from None
     if type(document) is not dict:
-        raise OddError
+        raise Unscorable
     return document
 
 
 def _shape(item: dict[str, Any]) -> list[Any]:
     shape = item["shape"]
     if type(shape) is not list or not shape:
-        raise OddError
+        raise Unscorable
     return shape
 
 
@@ -238,21 +239,21 @@ def _typed(values: list[Any], datatype: Any) -> None:
     """See that cells are of the tensor's datatype; null is a missing value.
 
     Raises:
-        OddError: One is not, or the datatype needs a conversion.
+        Unscorable: One is not, or the datatype needs a conversion.
     """
     try:
         wanted = _PLAIN[datatype]
     except (KeyError, TypeError):
-        raise OddError from None
+        raise Unscorable from None
     if wanted is not None and not wanted.issuperset(map(type, values)):
-        raise OddError
+        raise Unscorable
 
 
 def _with_data(inputs: list[Any], tail: memoryview) -> list[dict[str, Any]]:
     """Tensors with the values that follow the JSON as their data.
 
     Raises:
-        OddError: The sizes do not add up, or a datatype has no fixed width.
+        Unscorable: The sizes do not add up, or a datatype has no fixed width.
     """
     made: list[dict[str, Any]] = []
     offset = 0
@@ -260,16 +261,16 @@ def _with_data(inputs: list[Any], tail: memoryview) -> list[dict[str, Any]]:
         try:
             size, dtype = item["parameters"]["binary_data_size"], np.dtype(_BINARY[item["datatype"]])
             if type(size) is not int or size < 0 or offset + size > len(tail) or size % dtype.itemsize:
-                raise OddError
+                raise Unscorable
             plain = np.frombuffer(tail[offset : offset + size], dtype).tolist()
             made.append({"name": item["name"], "shape": item["shape"], "datatype": item["datatype"], "data": plain})
         except (KeyError, TypeError):
-            raise OddError from None
+            raise Unscorable from None
         offset += size
         if any(value != value for value in plain):
             made[-1]["data"] = [None if value != value else value for value in plain]
     if offset != len(tail):
-        raise OddError
+        raise Unscorable
     return made
 
 
@@ -277,4 +278,4 @@ def _finite(scores: Scores) -> None:
     """JSON has no NaN: orjson would write null, and a client would take it for an answer."""
     for row in scores:
         if not isfinite(sum(row)):
-            raise OddError
+            raise Unscorable

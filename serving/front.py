@@ -8,10 +8,10 @@ from itertools import count
 from time import perf_counter
 from urllib.parse import quote
 
+from kubeloop.scoring.errors import Unscorable
 from kubeloop.serving.batching import Batcher
 from kubeloop.serving.fast import Codec, Rows, Scorer, Scores
 from kubeloop.serving.gate import Gate
-from kubeloop.serving.rules import OddError
 from kubeloop.serving.tally import Tally
 from kubeloop.serving.wire import dump
 
@@ -140,7 +140,7 @@ class Front:
             finish: Takes the response later.
 
         Raises:
-            OddError: It is not plainly right, and has to take the careful path.
+            Unscorable: It is not plainly right, and has to take the careful path.
         """
         if self.gate.late(arrived):
             return self.turned_away(head, arrived)
@@ -158,7 +158,7 @@ class Front:
         def done(scores: Scores | None) -> None:
             try:
                 finish(None if scores is None else self._response(head, rows, scores, request_id, arrived))
-            except OddError:
+            except Unscorable:
                 finish(None)
 
         if not self._batcher.put(rows, done):
@@ -180,7 +180,7 @@ class Front:
         try:
             rows, request_id = self._rows(head, body)
             return self._response(head, rows, score(rows), request_id, arrived)
-        except OddError:
+        except Unscorable:
             return None
 
     def _response(self, head: Head, rows: Rows, scores: Scores, request_id: str | None, arrived: float) -> bytes:

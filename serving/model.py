@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import orjson
 from kserve import InferOutput, InferRequest, InferResponse, Model
 from kserve.errors import InvalidInput, ServerNotReady
@@ -16,16 +17,16 @@ from kserve.metrics import PREDICT_HIST_TIME, get_labels
 from kubeloop.contract.serving import Slo
 from kubeloop.contract.target import Task
 from kubeloop.errors import InputError
-from kubeloop.learning.answers import Answers, answer
+from kubeloop.learning.answers import Answers, answer, class_array
 from kubeloop.learning.inputs import to_frame
 from kubeloop.packaging.package import Package
 from kubeloop.packaging.read import read_package
+from kubeloop.scoring.errors import Unscorable
+from kubeloop.scoring.scorer import load_scorer
 from kubeloop.serving import tensors, wire
 from kubeloop.serving.batching import scores_of
 from kubeloop.serving.fast import Codec, Rows, Scorer, Scores
-from kubeloop.serving.plans import load_scorer
 from kubeloop.serving.predictor import mode_of
-from kubeloop.serving.rules import OddError
 from kubeloop.serving.trial import hold
 
 
@@ -113,6 +114,8 @@ class PackageModel(Model):  # type: ignore[misc]
         self.promise_s = Slo.model_validate(serving.get("slo") or {}).p99_ms / 1e3
         self.codec = Codec(package, self._mode, self.name)
         self.scorer = load_scorer(package)
+        if self.scorer is not None:
+            hold(package.golden, answers_of(self.scorer, package))
         self._package = package
 
     def load(self) -> bool:
@@ -130,7 +133,7 @@ class PackageModel(Model):  # type: ignore[misc]
             InputError: The client's mistake, with its place and mend.
         """
         if self.scorer is not None:
-            with suppress(OddError):
+            with suppress(Unscorable):
                 return self._short(body, json_length, self.scorer, v2=v2)
         if not v2:
             return self._v1(wire.parse(body))
@@ -148,7 +151,7 @@ class PackageModel(Model):  # type: ignore[misc]
         """What the fast path would answer; it leaves what came packed, or as an event, to this one.
 
         Raises:
-            OddError: It is not plainly right.
+            Unscorable: It is not plainly right.
         """
         if v2:
             rows, request_id = self.codec.v2_rows(body, json_length)
@@ -240,6 +243,14 @@ class PackageModel(Model):  # type: ignore[misc]
         made, _ = self._v2(tensors.Request(payload.id, inputs, wanted))
         outputs = [InferOutput(item.name, item.shape, item.datatype, _encoded(item)) for item in made]
         return InferResponse(payload.id, self.name, outputs, model_version=self.version)
+
+
+def answers_of(scorer: Scorer, package: Package) -> Answers:
+    """What a compiled plan answers to the golden requests: it too must answer as judged, on this machine."""
+    scores = np.asarray(scorer.score_rows([list(request) for request in package.golden.requests]))
+    if package.task == "regression":
+        return Answers(values=scores[:, 0])
+    return Answers(labels=class_array(package.classes)[scores.argmax(axis=1)], probabilities=scores)
 
 
 def _values(item: Any) -> list[Any] | None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from kubeloop.scoring.errors import Unscorable
 from kubeloop.serving.front import Front, Head
-from kubeloop.serving.rules import OddError
 
 TIME_LIMIT_S = 60.0
 """Within which a request must have come whole, in seconds; afterwards the connection is closed."""
@@ -139,7 +139,7 @@ class FastProtocol(HttpToolsProtocol):
             response = front.answer(
                 head, data[start:stop], front.gate.arrived(), self.server_state.default_headers, self._scored
             )
-        except OddError:
+        except Unscorable:
             self._hand_over(data)
             return False
         if response is None:

@@ -13,9 +13,9 @@ from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 
+from kubeloop.scoring.errors import Unscorable
 from kubeloop.serving.fast import Rows, Scorer
 from kubeloop.serving.model import PackageModel
-from kubeloop.serving.rules import OddError
 from kubeloop.serving.tally import Tally
 
 INLINE_ROWS = 256
@@ -72,7 +72,7 @@ class _Servicer(InferenceServicer):  # type: ignore[misc]
         if scorer is not None and self._model.ready and request.model_name == self._model.name:
             try:
                 return self._short(request, scorer, began)
-            except OddError:
+            except Unscorable:
                 pass
         code = 500
         try:
@@ -86,7 +86,7 @@ class _Servicer(InferenceServicer):  # type: ignore[misc]
         codec = self._model.codec
         rows = _rows(request, self._model)
         if len(rows) > INLINE_ROWS:
-            raise OddError
+            raise Unscorable
         scores = scorer.score_rows(rows)
         outside = codec.rules.outside(rows)
         answer = pb.ModelInferResponse(model_name=self._model.name, model_version=self._model.version, id=request.id)
@@ -103,25 +103,25 @@ def _rows(request: Any, model: PackageModel) -> Rows:
     """The rows of a request.
 
     Raises:
-        OddError: It is not plainly right.
+        Unscorable: It is not plainly right.
     """
     inputs, raw, names = request.inputs, request.raw_input_contents, model.codec.rules.names
     if not inputs or request.outputs or (request.model_version and request.model_version != model.version):
-        raise OddError
+        raise Unscorable
     if raw and len(raw) != len(inputs):
-        raise OddError
+        raise Unscorable
     if len(inputs) == 1 and len(inputs[0].shape) == 2:
         size, width = inputs[0].shape
         values = _values(inputs[0], raw[0] if raw else None)
         if width != len(names) or len(values) != size * width or not size:
-            raise OddError
+            raise Unscorable
         return [values[start : start + width] for start in range(0, len(values), width)]
     size = inputs[0].shape[0] if inputs[0].shape else 0
     columns: dict[str, list[Any]] = {}
     for place, item in enumerate(inputs):
         values = _values(item, raw[place] if raw else None)
         if len(values) != size or not size or item.name in columns or list(item.shape) not in ([size], [size, 1]):
-            raise OddError
+            raise Unscorable
         columns[item.name] = values
     return model.codec.columns(columns)
 
@@ -130,16 +130,16 @@ def _values(item: Any, raw: bytes | None) -> list[Any]:
     datatype = item.datatype
     if raw is not None:
         if item.HasField("contents") or datatype not in _RAW or len(raw) % np.dtype(_RAW[datatype]).itemsize:
-            raise OddError
+            raise Unscorable
         return _without_nan(np.frombuffer(raw, _RAW[datatype]).tolist())
     if datatype not in _CONTENTS:
-        raise OddError
+        raise Unscorable
     values: Sequence[Any] = getattr(item.contents, _CONTENTS[datatype])
     if datatype == "BYTES":
         try:
             return [value.decode() for value in values]
         except UnicodeDecodeError:
-            raise OddError from None
+            raise Unscorable from None
     return _without_nan(list(values))
 
 

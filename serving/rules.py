@@ -8,15 +8,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kubeloop.learning.inputs import InputColumn
+from kubeloop.scoring.errors import Unscorable
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _INFINITE = float("inf")
-
-
-class OddError(Exception):
-    """Not plainly right: for the careful path to answer, or to refuse with its reasons."""
 
 
 class Rules:
@@ -44,7 +41,7 @@ class Rules:
         """The columns with a value outside their rules, of rows of JSON cells in the order of the schema.
 
         Raises:
-            OddError: A cell that only the careful path can judge: missing where it must not be, text for a number.
+            Unscorable: A cell that only the careful path can judge: missing where it must not be, text for a number.
         """
         found: list[str] = []
         try:
@@ -53,7 +50,7 @@ class Rules:
                 if category:
                     if known is None or known.issuperset(values):
                         if known is None and not nullable and None in values:
-                            raise OddError
+                            raise Unscorable
                         continue
                     if _unknown(values, known, nullable):
                         found.append(name)
@@ -71,14 +68,14 @@ class Rules:
                                                                            strict=True):  # fmt: skip
                 present = [value for value in values if value is not None]
                 if len(present) < len(values) and not nullable:
-                    raise OddError
+                    raise Unscorable
                 if category:
                     if known is not None and _unknown(present, known, nullable):
                         found.append(name)
                 elif present and (min(present) < low or max(present) > high):
                     found.append(name)
         except TypeError:
-            raise OddError from None
+            raise Unscorable from None
         return found
 
     def outside_frame(self, frame: "pd.DataFrame") -> list[str]:
@@ -98,12 +95,12 @@ def _unknown(values: Sequence[Any], known: frozenset[str], nullable: bool) -> bo
     """Whether a category is not known.
 
     Raises:
-        OddError: One is no text, or looks like a number: whether it equals a known one takes the careful path's rule.
+        Unscorable: One is no text, or looks like a number: whether it equals a known one takes the careful path's rule.
     """
     strange = [value for value in values if value not in known]
     for value in strange:
         if type(value) is not str if value is not None else not nullable:
-            raise OddError
+            raise Unscorable
         if value and value[0] in "-0123456789":
-            raise OddError
+            raise Unscorable
     return any(value is not None for value in strange)

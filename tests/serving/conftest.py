@@ -133,13 +133,13 @@ class Plain:
         self.asked = 0
 
     def score_rows(self, rows: Any) -> list[list[float]]:
-        from kubeloop.serving.rules import OddError
+        from kubeloop.scoring.errors import Unscorable
 
         kinds = {"number": (int, float), "boolean": (bool,), "category": (str,), "timestamp": (int, float)}
         for row in rows:
             for value, column in zip(row, self._package.schema, strict=True):
                 if value is not None and type(value) not in kinds[column["kind"]]:
-                    raise OddError
+                    raise Unscorable
         self.asked += len(rows)
         found: list[list[float]] = self._package.predict(list(rows)).probabilities.tolist()
         return found
