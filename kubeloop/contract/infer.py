@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kubeloop.contract.check import check
 from kubeloop.contract.data import RESERVED_COLUMNS
 from kubeloop.contract.findings import hint, near
-from kubeloop.contract.judgement import METRICS_OF_TASK
+from kubeloop.contract.judgement import METRICS_OF_TASK, MetricName
 from kubeloop.contract.load import parse
 from kubeloop.contract.profile import ColumnProfile, Scalar, TableProfile
 from kubeloop.contract.target import Task
@@ -29,6 +29,12 @@ _BEYOND_MEASURE = 2**40
 _MOSTLY_LATER = 0.5
 _MOSTLY_NULL = 0.3
 _TELLS_MUCH = 0.8
+_ALSO: dict[Task, tuple[MetricName, ...]] = {
+    "binary": ("log_loss", "pr_auc"),
+    "multiclass": ("log_loss", "f1"),
+    "regression": ("mae", "r2"),
+}
+"""What tells another side of a model than the primary metric: how sure it is, the rare class, the common error."""
 _ID_WORDS = re.compile(r"(^|_|\b|(?<=[a-z]))(id|uuid|guid|key|index|idx|rownum|unnamed: ?\d+)$", re.IGNORECASE)
 _POSITIVE_WORDS = (
     "yes",
@@ -353,11 +359,11 @@ def _learning(profile: TableProfile, asked: _Asked, target: ColumnProfile, task:
     yield from _features(profile, asked)
     yield from _estimator(profile, task)
     yield ""
-    primary, *others = METRICS_OF_TASK[task]
+    primary = METRICS_OF_TASK[task][0]
     yield "# Without thresholds the model must beat the dummy that knows only the target's distribution."
     yield "metrics:"
     yield f"  primary: {primary}"
-    yield f"  also: [{', '.join(others)}]"
+    yield f"  also: [{', '.join(_ALSO[task])}]    # beside it; the report shows all that fit"
     example = "rmse: {at_most: 10}" if task == "regression" else f"{primary}: {{at_least: 0.7}}"
     yield "  # thresholds:"
     yield f"  #   {example}    # the whole confidence interval must keep it"
@@ -366,6 +372,7 @@ def _learning(profile: TableProfile, asked: _Asked, target: ColumnProfile, task:
     yield "gate:"
     yield f"  minimum_rows: {30 if tests >= 50 else max(5, int(tests / 2))}        # fewer test rows: inconclusive"
     yield "  quarantine_at_most: 0.05  # share of rows that may break a rule"
+    yield f"  champion: {{margin: 2%}}  # how much worse than the champion's {primary} a challenger's may be"
     yield ""
     yield "seed: 0"
     yield ""

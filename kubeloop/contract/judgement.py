@@ -1,8 +1,8 @@
 """The contract's words about metrics, slices and gates."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from kubeloop.contract.base import Name, Strict
 
@@ -21,6 +21,9 @@ MetricName = Literal[
     "r2",
     "mape",
 ]
+
+Percent = Annotated[str, StringConstraints(pattern=r"^(100|[0-9]{1,2}(\.[0-9]{1,4})?)%$")]
+"""A share of something, such as `2%`."""
 
 METRICS_OF_TASK: dict[str, tuple[MetricName, ...]] = {
     "binary": (
@@ -83,7 +86,11 @@ class Metrics(Strict):
 class ChampionComparison(Strict):
     """Challenger against champion, paired on rows that neither has seen."""
 
-    margin: float = Field(0.02, ge=0, description="How much worse on the primary metric the challenger may be.")
+    margin: Annotated[float, Field(ge=0)] | Percent = Field(
+        "2%",
+        description="How much worse on the primary metric the challenger may be: a share of the champion's value on "
+        "the same rows, such as `2%`, or a number in the metric's own unit, such as 0.02.",
+    )
 
 
 class Gate(Strict):

@@ -41,51 +41,36 @@ class Estimate:
         return math.isfinite(self.value) and math.isfinite(self.low) and math.isfinite(self.high)
 
 
-def resamples(n: int, seed: int, strata: NDArray[np.int64] | None = None) -> Iterator[NDArray[np.int64]]:
+def resamples(n: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """Row numbers of `RESAMPLES` resamples with replacement, in chunks of shape (b, n).
 
     Args:
         n: Number of rows.
-        seed: Equal seeds give equal resamples, which pairs two models.
-        strata: (n,) group of each row; each resample keeps the size of every group, and its columns are in the order
-            of the groups.
+        seed: Equal seeds give equal resamples.
     """
     rng = np.random.default_rng(seed)
-    order = np.arange(n) if strata is None else np.argsort(strata, kind="stable")
-    sizes = [n] if strata is None else [int(size) for size in np.unique(strata, return_counts=True)[1]]
-    starts = np.cumsum([0, *sizes])
     step = max(1, _CHUNK // max(n, 1))
     for done in range(0, RESAMPLES, step):
-        b = min(step, RESAMPLES - done)
-        picked = [start + rng.integers(0, size, size=(b, size)) for start, size in zip(starts[:-1], sizes, strict=True)]
-        positions = picked[0] if len(picked) == 1 else np.concatenate(picked, axis=1)
-        yield positions if strata is None else order[positions]
+        yield rng.integers(0, n, size=(min(step, RESAMPLES - done), n))
 
 
-def bootstrap(
-    statistic: Statistic, n: int, seed: int, confidence: float, strata: NDArray[np.int64] | None = None
-) -> Estimate:
+def bootstrap(statistic: Statistic, n: int, seed: int, confidence: float) -> Estimate:
     """Percentile interval, widened for small samples.
 
     The plain percentile interval is too narrow by about sqrt((n-1)/n) and by normal instead of t quantiles; Hesterberg
-    (2015, The American Statistician 69, "expanded percentile") takes the quantiles at Phi(-sqrt(n/(n-1)) t). Here n is
-    the size of the smallest stratum.
+    (2015, The American Statistician 69, "expanded percentile") takes the quantiles at Phi(-sqrt(n/(n-1)) t).
 
     Returns:
         The estimate; a resample in which the statistic is not defined (NaN) is left out.
     """
     from scipy.stats import norm, t
 
-    value = float(statistic(_identity(n, strata))[0])
-    draws = np.concatenate([statistic(rows) for rows in resamples(n, seed, strata)])
+    value = float(statistic(np.arange(n)[None, :])[0])
+    draws = np.concatenate([statistic(rows) for rows in resamples(n, seed)])
     draws = draws[np.isfinite(draws)]
-    smallest = n if strata is None else int(np.unique(strata, return_counts=True)[1].min())
-    tail = (1 - confidence) / 2
-    if smallest > 1:
-        tail = float(norm.cdf(-math.sqrt(smallest / (smallest - 1)) * t.ppf((1 + confidence) / 2, smallest - 1)))
+    tail = float(norm.cdf(-math.sqrt(n / (n - 1)) * t.ppf((1 + confidence) / 2, n - 1)))
     low, high = np.quantile(draws, [tail, 1 - tail]) if draws.size else (math.nan, math.nan)
-    kind = "percentile" if strata is None else "stratified percentile"
-    return Estimate(value, float(low), float(high), f"{kind} bootstrap, {RESAMPLES} resamples", n)
+    return Estimate(value, float(low), float(high), f"percentile bootstrap, {RESAMPLES} resamples", n)
 
 
 def studentized(values: Floats, seed: int, confidence: float) -> Estimate:
@@ -114,7 +99,3 @@ def studentized(values: Floats, seed: int, confidence: float) -> Estimate:
         lowest, highest = min(lowest, -plain), max(highest, plain)
     low, high = mean - float(highest) * error, mean - float(lowest) * error
     return Estimate(mean, low, high, f"studentized bootstrap, {RESAMPLES} resamples", n)
-
-
-def _identity(n: int, strata: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    return (np.arange(n) if strata is None else np.argsort(strata, kind="stable"))[None, :]

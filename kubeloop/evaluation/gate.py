@@ -21,11 +21,13 @@ class Rival:
         improvement: Challenger minus rival, positive is better; None if it could not be measured.
         reason: Why not.
         rows: Rows that could be used.
+        value: The rival's own value on them; NaN where nobody needs it.
     """
 
     improvement: Estimate | None
     reason: str = ""
     rows: int = 0
+    value: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -218,16 +220,20 @@ def _champion(primary: str, gate: Gate, seen: Evidence) -> Check:
     if seen.status != "champion" or seen.champion is None:
         detail = seen.detail or "no comparison was made"
         return Check(name="champion", verdict="inconclusive", reason=f"the champion cannot be asked: {detail}")
-    found, margin = seen.champion.improvement, gate.champion.margin
+    found = seen.champion.improvement
     if found is None or not found.finite:
         why = seen.champion.reason or "its interval is not finite"
         return Check(name="champion", verdict="inconclusive", reason=f"no comparison with the champion: {why}")
+    margin, words_of_margin = _margin(gate, seen.champion.value)
+    if not math.isfinite(margin):
+        reason = f"gate.champion.margin is {gate.champion.margin} of the champion's {primary}, which is not known"
+        return Check(name="champion", verdict="inconclusive", reason=reason)
     evidence: dict[str, Any] = {**as_fact(found), "margin": margin}
     if found.n < gate.minimum_rows:
         reason = f"{found.n:,} rows that neither model has seen, at least {gate.minimum_rows:,} are asked"
         return Check(name="champion", verdict="inconclusive", reason=reason, evidence=evidence)
     verdict: Verdict = "pass" if found.low >= -margin else "fail" if found.high < -margin else "inconclusive"
-    more = f" by more than {margin:,.12g}" if margin else ""
+    more = f" by more than {words_of_margin}" if margin else ""
     words = {
         "pass": "better than the champion" if found.low > 0 else f"not worse than the champion{more}",
         "fail": f"worse than the champion{more}",
@@ -236,6 +242,18 @@ def _champion(primary: str, gate: Gate, seen: Evidence) -> Check:
     stop = "; " if verdict == "inconclusive" else ": "
     reason = f"{words[verdict]}{stop}improvement in {primary} {shown(found)}"
     return Check(name="champion", verdict=verdict, reason=reason, evidence=evidence)
+
+
+def _margin(gate: Gate, value: float) -> tuple[float, str]:
+    """How much worse the challenger may be, in the metric's unit, and the same for a person.
+
+    A share is taken of the champion's value as it was measured, whose own uncertainty is small beside it.
+    """
+    asked = gate.champion.margin
+    if isinstance(asked, str):
+        margin = float(asked.removesuffix("%")) / 100 * abs(value)
+        return margin, f"{readable(margin)} (gate.champion.margin: {asked} of its {readable(value)})"
+    return asked, f"{asked:,.12g} (gate.champion.margin)"
 
 
 def shown(found: Estimate) -> str:

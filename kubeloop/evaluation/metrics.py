@@ -12,8 +12,9 @@ calibration_error: noncentral chi-squared, 0.93 to 0.97.
 Blocks (8, 20, 40, 60 of them). Shares: Korn and Graubard (1998), 0.95 to 0.97. roc_auc: Obuchowski (1997), 0.94 to
 0.95. All others: bootstrap-t over the sums of influences in blocks, 0.93 to 0.97.
 
-Differences of equal models: called better in 0.2 to 4% of the test sets, 2.5% being stated (4% for the RMSE of 20
-blocks). Bonett and Price (2012) for accuracy and recall, the like for precision and F1, bootstraps for all others.
+Differences of two models on the same rows. Of 1,500 to 2,000 pairs of equal models (60, 150 or 400 rows; 8, 20, 30 or
+60 blocks) 1.3 to 3.2% were called better, 2.5% being stated; the interval held the difference of unequal models in 93
+to 97%. Bonett and Price (2012) for accuracy and recall, the like for precision and F1, t for all others.
 """
 
 import math
@@ -30,7 +31,7 @@ from kubeloop.evaluation.calibration import calibration_estimate
 from kubeloop.evaluation.influence import RATIOS, linear, row_values
 from kubeloop.evaluation.judged import Judged, block_totals
 from kubeloop.evaluation.shares import effective_rows, paired_shares, share
-from kubeloop.learning.scores import CLASSIFICATION, REGRESSION, Floats, Ints, bins_of, claims, correct, sides
+from kubeloop.learning.scores import CLASSIFICATION, REGRESSION, Floats, bins_of, claims, correct, sides
 
 __all__ = [
     "Judged",
@@ -132,12 +133,12 @@ def measure(metric: str, judged: Judged, confidence: float, seed: int) -> Estima
     return found if found.low < found.high and found.finite else _NO_WIDTH
 
 
-def compare(metric: str, new: Judged, old: Judged, confidence: float, seed: int) -> Estimate | str:
+def compare(metric: str, new: Judged, old: Judged, confidence: float) -> Estimate | str:
     """`improvement` with an honest interval, or why it has none; models that rank alike may differ by 0 exactly."""
     why = undefined_difference(metric, new, old)
     if why:
         return why
-    found = improvement(metric, new, old, confidence, seed)
+    found = improvement(metric, new, old, confidence)
     alike = found.value == found.low == found.high == 0
     return found if found.finite and (alike or found.low < found.high) else _NO_WIDTH
 
@@ -161,7 +162,7 @@ def estimate(metric: str, judged: Judged, confidence: float, seed: int) -> Estim
     if metric in RATIOS and judged.answers.shape[1] == 2:
         return _decided(metric, judged, confidence)
     if metric == "r2" and judged.blocks is None:
-        return bootstrap(statistic(metric, judged), len(judged), seed, confidence)
+        return bootstrap(_r2_statistic(judged), len(judged), seed, confidence)
     if metric == "rmse":
         square = row_values("rmse", judged)
         found = _studentized(float(square.mean()), square - square.mean(), judged, seed, confidence)
@@ -188,31 +189,31 @@ def _studentized(value: float, given: Floats, judged: Judged, seed: int, confide
     return Estimate(value, found.low, found.high, method, len(judged))
 
 
-def improvement(metric: str, new: Judged, old: Judged, confidence: float, seed: int) -> Estimate:
+def improvement(metric: str, new: Judged, old: Judged, confidence: float) -> Estimate:
     """How much better `new` is than `old` on the same rows; positive is better, whatever the metric's direction.
 
     Identical answers differ by exactly 0, with an interval of no width: they cannot differ on any other rows either.
+    Shares of decisions: see `_decisions_apart`. All others: t over the differences of the influences of rows, or of
+    blocks; for the AUC that is the paired test of DeLong (1988), in blocks of Obuchowski (1997). Two models that are
+    equally good differ symmetrically, which is what t asks for however heavy the tails; a bootstrap-t takes its tails
+    from the sample, and called one of such models better 8% of the time where 20 blocks had heavy-tailed errors.
 
     Args:
         metric: One for which `undefined_difference` is None.
         new: The challenger's answers.
         old: The rival's.
         confidence: Such as 0.95.
-        seed: Of the bootstrap.
     """
     n = len(new)
     if np.array_equal(new.answers, old.answers):
         return Estimate(0.0, 0.0, 0.0, "identical answers", n)
     if metric in DECISIONS:
         return _decisions_apart(metric, new, old, confidence)
-    if metric in ("roc_auc", "rmse", "r2") and new.blocks is None:
-        first, second = statistic(metric, new), statistic(metric, old)
-        sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
-        strata = new.truth if metric == "roc_auc" else None
-        found = bootstrap(lambda rows: sign * (first(rows) - second(rows)), n, seed, confidence, strata)
-    else:
-        value, given = _apart(metric, new, old)
-        found = _studentized(value, given, new, seed, confidence)
+    value, given = _apart(metric, new, old)
+    totals = block_totals(given, new.blocks)
+    half = _t(totals, confidence) * float(totals.std(ddof=1)) / math.sqrt(len(totals))
+    of = "rows" if new.blocks is None else f"{new.units} blocks"
+    found = Estimate(value, value - half, value + half, f"paired t over the influences of {of}", n)
     return both_separated(found, new, old, confidence) if metric in ("roc_auc", "pr_auc") else found
 
 
@@ -240,8 +241,6 @@ def _decisions_apart(metric: str, new: Judged, old: Judged, confidence: float) -
 
 
 def _adjusted(metric: str, new: Judged, old: Judged, confidence: float) -> Estimate:
-    from scipy.stats import t
-
     value, given = _apart(metric, new, old)
     totals = block_totals(given, new.blocks)
     units, n = len(totals), len(new)
@@ -252,9 +251,15 @@ def _adjusted(metric: str, new: Judged, old: Judged, confidence: float) -> Estim
     # What one more row does to the metric, squared, once for either model.
     one = float(np.mean([_largest(metric, new), _largest(metric, old)])) ** 2
     error = math.sqrt(float(totals.var(ddof=1)) / units + 2 * weight * one / n**2)
-    half = float(t.ppf((1 + confidence) / 2, units - 1)) * error
+    half = _t(totals, confidence) * error
     method = "paired influences, one row added for either"
     return Estimate(value, max(-1.0, value - half), min(1.0, value + half), method, n)
+
+
+def _t(totals: Floats, confidence: float) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf((1 + confidence) / 2, len(totals) - 1))
 
 
 def _largest(metric: str, judged: Judged) -> float:
@@ -265,17 +270,8 @@ def _largest(metric: str, judged: Judged) -> float:
     return float(np.mean([1 / trial for trial in trials]))
 
 
-def statistic(metric: str, judged: Judged) -> Statistic:
-    """`roc_auc`, `r2` or `rmse` as a function of many resamples at once."""
-    if metric == "roc_auc":
-        return _auc_statistic(judged.truth, judged.answers)
-    if metric == "r2":
-        return _r2_statistic(judged)
-    values = row_values(metric, judged)
-    return lambda rows: np.sqrt(values[rows].mean(axis=1))
-
-
 def _r2_statistic(judged: Judged) -> Statistic:
+    """As a function of many resamples at once."""
     # Centred first: sums of squares of large numbers would cancel.
     centred = judged.truth - judged.truth.mean()
     squared, error = centred**2, (judged.truth - judged.answers) ** 2
@@ -286,34 +282,6 @@ def _r2_statistic(judged: Judged) -> Statistic:
             return np.asarray(1 - error[rows].mean(axis=1) / total, dtype=np.float64)
 
     return of
-
-
-def _auc_statistic(truth: Ints, probabilities: Floats) -> Statistic:
-    """AUC from counts per distinct score; rows must be resampled within classes."""
-    k = probabilities.shape[1]
-    scores = {1: probabilities[:, 1]} if k == 2 else {c: probabilities[:, c] for c in range(k)}
-    places = {c: np.unique(score, return_inverse=True)[1].reshape(-1) for c, score in scores.items()}
-
-    def of(rows: NDArray[np.int64]) -> Floats:
-        # Within strata a column holds rows of one class in every resample, so the first row tells for all.
-        column_class = truth[rows[0]]
-        parts = [_auc_of_counts(places[c][rows], column_class == c, int(places[c].max()) + 1) for c in places]
-        return np.asarray(np.mean(parts, axis=0), dtype=np.float64)
-
-    return of
-
-
-def _auc_of_counts(place: NDArray[np.int64], positive: NDArray[np.bool_], size: int) -> Floats:
-    """(b,) AUC of b resamples from the (b, n) ranks of their scores among `size` distinct ones; ties count half."""
-    b = len(place)
-    offset = np.arange(b)[:, None] * size
-    negatives, positives = (
-        np.bincount((place[:, kind] + offset).reshape(-1), minlength=b * size).reshape(b, size)
-        for kind in (~positive, positive)
-    )
-    below = np.cumsum(negatives, axis=1) - negatives / 2
-    pairs = float(positive.sum()) * float((~positive).sum())
-    return np.asarray((positives * below).sum(axis=1) / pairs, dtype=np.float64)
 
 
 def point(metric: str, judged: Judged) -> float:

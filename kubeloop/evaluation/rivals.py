@@ -15,7 +15,7 @@ from kubeloop.evaluation.fair_rows import unseen
 from kubeloop.evaluation.gate import Rival
 from kubeloop.evaluation.influence import linear, ratio
 from kubeloop.evaluation.judged import Judged, block_totals
-from kubeloop.evaluation.metrics import compare
+from kubeloop.evaluation.metrics import compare, point
 from kubeloop.learning.answers import Answers
 from kubeloop.learning.inputs import category_text
 from kubeloop.learning.scores import sides
@@ -68,7 +68,7 @@ def against_dummy(
     rival = dummy_of(judged, known)
     if metric in ("precision", "f1") and k == 2:
         rival = judged.answered(np.tile([0.0, 1.0], (n, 1)))
-    found = compare(metric, judged, rival, *setting)
+    found = compare(metric, judged, rival, setting[0])
     return Rival(None, found, n) if isinstance(found, str) else Rival(found, rows=n)
 
 
@@ -124,10 +124,10 @@ def against_champion(case: Challenge, baseline: Baseline, setting: Setting) -> R
     if broken:
         return Rival(None, f"{broken} of {len(fair)} of the champion's answers are not finite")
     rival = fair.answered(theirs)
-    found = compare(case.metric, fair, rival, *setting)
+    found = compare(case.metric, fair, rival, setting[0])
     if isinstance(found, str):
         return Rival(None, f"on {len(fair):,} rows that neither model has seen, {found}")
-    return Rival(found, rows=len(fair))
+    return Rival(found, rows=len(fair), value=point(case.metric, rival))
 
 
 def _aligned(answers: Answers, baseline: Baseline, classes: list[Any]) -> NDArray[np.float64] | None:

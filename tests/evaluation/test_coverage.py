@@ -1,7 +1,7 @@
 """500 simulated data sets: intervals hold the truth as often as they say, equal models are called better as seldom.
 
 Exact intervals (of shares) may hold it more often; all others must be within the binomial bounds on both sides. The
-bounds are those that chance leaves once in a thousand times: 458 to 489 of 500 intervals, for 24 of them are tried.
+bounds are those that chance leaves once in a thousand times: 458 to 489 of 500 intervals, at most 25 of 500 verdicts.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from kubeloop.evaluation import bootstrap
 from kubeloop.evaluation.judged import Judged
 from kubeloop.evaluation.metrics import estimate, improvement, undefined, undefined_difference
 from kubeloop.learning.scores import CLASSIFICATION, REGRESSION
@@ -40,6 +41,14 @@ def regression(rng, n, blocks=None):
     return [Judged(truth, truth + error, True, place) for error in errors]
 
 
+def bad_days(rng, n, blocks):
+    """Each model has its own few blocks in which it errs badly: heavy tails, where bootstraps of few blocks fail."""
+    place = np.arange(n) % blocks
+    truth = 12 + 2 * rng.normal(size=n)
+    errors = [rng.gamma(0.5, 1, size=blocks)[place] + rng.normal(size=n) for _ in range(2)]
+    return [Judged(truth, truth + error, True, place) for error in errors]
+
+
 def true_values(make, metrics, blocks, n):
     """By 400,000 rows."""
     rows = 400_000
@@ -49,18 +58,27 @@ def true_values(make, metrics, blocks, n):
 
 
 def held(make, metrics, n, blocks=None, samples=500):
-    """metric -> (data sets whose 95% interval held the truth, wrong `better`, wrong `worse`)."""
+    """metric -> data sets whose 95% interval held the truth."""
     truth = true_values(make, metrics, blocks, n)
-    counts = {metric: np.zeros(3, dtype=int) for metric in metrics}
+    counts = dict.fromkeys(metrics, 0)
     for sample in range(samples):
-        one, other = make(np.random.default_rng(sample), n, blocks)
+        one = make(np.random.default_rng(sample), n, blocks)[0]
         for metric in metrics:
             assert undefined(metric, one) is None
             found = estimate(metric, one, 0.95, sample)
-            counts[metric][0] += found.low <= truth[metric] <= found.high
+            counts[metric] += found.low <= truth[metric] <= found.high
+    return counts
+
+
+def called(make, metrics, n, blocks=None, samples=500):
+    """metric -> data sets in which one of two equal models was called (better, worse) than the other."""
+    counts = {metric: np.zeros(2, dtype=int) for metric in metrics}
+    for sample in range(samples):
+        one, other = make(np.random.default_rng(sample), n, blocks)
+        for metric in metrics:
             assert undefined_difference(metric, one, other) is None
-            apart = improvement(metric, one, other, 0.95, sample)
-            counts[metric] += (0, apart.low > 0, apart.high < 0)
+            apart = improvement(metric, one, other, 0.95)
+            counts[metric] += (apart.low > 0, apart.high < 0)
     return counts
 
 
@@ -70,44 +88,65 @@ def bounds(samples, share, chance=1e-3):
 
 
 EXACT = ("accuracy", "precision", "recall", "f1")
-CASES = [
-    ("rows, decisions", binary, BINARY[:4], 100, None),
-    ("rows, areas", binary, BINARY[4:6], 100, None),
-    ("rows, losses", binary, BINARY[6:], 100, None),
+ALONE = [
+    ("rows, classes", binary, BINARY, 100, None),
     ("rows, numbers", regression, REGRESSIONS, 150, None),
     ("blocks, classes", binary, BINARY, 300, 30),
     ("blocks, numbers", regression, REGRESSIONS, 300, 30),
 ]
+PAIRED = [
+    ("rows, classes", binary, BINARY, 100, None),
+    ("rows, numbers", regression, REGRESSIONS, 100, None),
+    *((f"{blocks} blocks, classes", binary, ("accuracy", "roc_auc"), 300, blocks) for blocks in (20, 30, 60)),
+    *((f"{blocks} blocks, numbers", regression, ("rmse", "mae"), 300, blocks) for blocks in (20, 30, 60)),
+    *((f"{blocks} blocks, bad days", bad_days, ("rmse", "mae"), 300, blocks) for blocks in (20, 30, 60)),
+]
 
 
-def prove(make, metrics, n, blocks, samples):
-    lowest, highest = bounds(samples, 0.95)
-    most = bounds(samples, 0.025)[1]
-    for metric, (inside, better, worse) in held(make, metrics, n, blocks, samples).items():
-        top = samples if metric in EXACT else highest
-        assert lowest <= inside <= top, f"{metric}: {inside} of {samples} intervals held the truth"
-        assert better <= most, f"{metric}: {better} of {samples} equal models were called better"
-        assert worse <= most, f"{metric}: {worse} of {samples} equal models were called worse"
+@pytest.mark.parametrize(("make", "metrics", "n", "blocks"), [case[1:] for case in ALONE], ids=[c[0] for c in ALONE])
+def test_intervals_hold_the_truth_over_500_data_sets(make, metrics, n, blocks, monkeypatch):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 800)  # fewer make an interval a little worse, never better
+    lowest, highest = bounds(500, 0.95)
+    for metric, inside in held(make, metrics, n, blocks).items():
+        top = 500 if metric in EXACT else highest
+        assert lowest <= inside <= top, f"{metric}: {inside} of 500 intervals held the truth"
 
 
-@pytest.mark.parametrize(("make", "metrics", "n", "blocks"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
-def test_coverage_and_wrong_verdicts_over_500_data_sets(make, metrics, n, blocks):
-    prove(make, metrics, n, blocks, 500)
+@pytest.mark.parametrize(("make", "metrics", "n", "blocks"), [case[1:] for case in PAIRED], ids=[c[0] for c in PAIRED])
+def test_equal_models_are_called_better_as_seldom_as_stated_over_500_data_sets(make, metrics, n, blocks):
+    most = bounds(500, 0.025)[1]
+    for metric, (better, worse) in called(make, metrics, n, blocks, 500).items():
+        assert max(better, worse) <= most, f"{metric}: {better} of 500 equal models were called better, {worse} worse"
+
+
+@pytest.mark.parametrize("blocks", [20, 60])
+def test_a_model_that_is_better_is_found_in_few_blocks(blocks):
+    """Caution alone would be easy: errors a quarter smaller in all blocks are seen in nearly every data set."""
+    found = 0
+    for sample in range(100):
+        one, other = regression(np.random.default_rng(sample), 600, blocks)
+        better = dataclasses.replace(one, answers=one.truth + 0.75 * (one.answers - one.truth))
+        found += improvement("rmse", better, other, 0.95).low > 0
+    assert found >= 95
 
 
 @pytest.mark.bench
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("n", [60, 400])
 @pytest.mark.parametrize(("make", "metrics"), [(binary, BINARY), (regression, REGRESSIONS)])
 @pytest.mark.parametrize("blocks", [None, 20])
 def test_coverage_over_2000_data_sets(make, metrics, n, blocks):
-    for metric, (inside, better, worse) in held(make, metrics, n, blocks, 2000).items():
+    wrong = called(make, metrics, n, blocks, 2000)
+    for metric, inside in held(make, metrics, n, blocks, 2000).items():
+        better, worse = wrong[metric]
         print(f"{make.__name__} n={n} blocks={blocks} {metric}: {inside / 20:.1f}% held, {better / 20:.1f}% better")
         assert inside >= 0.92 * 2000
         assert max(better, worse) <= 0.035 * 2000
 
 
-def test_rows_that_depend_have_too_narrow_intervals_where_nobody_says_so():
+def test_rows_that_depend_have_too_narrow_intervals_where_nobody_says_so(monkeypatch):
     """Why blocks exist: the same data, with and without their word."""
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 500)
     truth, inside = true_values(regression, ["mae"], 20, 400)["mae"], {True: 0, False: 0}
     for sample in range(200):
         judged = regression(np.random.default_rng(sample), 400, 20)[0]

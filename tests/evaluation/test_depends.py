@@ -101,7 +101,7 @@ def test_differences_know_blocks_too(metric):
     def apart(blocks, rows):
         pair = [judged(120, None, seed) for seed in (1, 2)]
         new, old = (Judged(each.truth[rows], each.answers[rows], False, blocks) for each in pair)
-        return improvement(metric, new, old, 0.95, 0)
+        return improvement(metric, new, old, 0.95)
 
     one, known, naive = apart(None, np.arange(120)), apart(twice, twice), apart(None, twice)
     assert known.value == pytest.approx(one.value)

@@ -1,8 +1,10 @@
 """Every outcome of the gate: what passes, what fails, what it cannot tell."""
 
+import json
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from kubeloop.contract.judgement import Gate, Metrics
 from kubeloop.evaluation.bootstrap import Estimate
@@ -23,7 +25,7 @@ def evidence(**more):
         "estimates": {"roc_auc": number(0.8, 0.9), "accuracy": number(0.75, 0.85), "log_loss": number(0.3, 0.5)},
         "dummy": Rival(number(0.3, 0.4), rows=100),
         "status": "champion",
-        "champion": Rival(number(-0.01, 0.03), rows=100),
+        "champion": Rival(number(-0.01, 0.03), rows=100, value=1.0),
         "detail": "champion abc",
     }
     return Evidence(**(good | more))
@@ -43,6 +45,10 @@ def test_a_good_model_passes_and_says_why():
     assert [check.name for check in decision.checks] == [
         "rows", "finite", "threshold:accuracy", "threshold:log_loss", "dummy", "champion",
     ]  # fmt: skip
+
+
+def rival(low, high, n=100):
+    return {"champion": Rival(number(low, high, n=n), rows=n, value=1.0)}
 
 
 @pytest.mark.parametrize(
@@ -68,12 +74,28 @@ def test_a_good_model_passes_and_says_why():
         ("dummy", {"dummy": Rival(number(-0.2, -0.1))}, "fail", "not better than a dummy"),
         ("dummy", {"dummy": Rival(number(0, 0))}, "fail", "not better than a dummy"),
         ("dummy", {"dummy": Rival(None, "a single class")}, "inconclusive", "a single class"),
-        ("champion", {"champion": Rival(number(-0.2, -0.03))}, "fail", "worse than the champion by more than 0.02"),
-        ("champion", {"champion": Rival(number(-0.1, 0.1))}, "inconclusive", "not surely as good"),
-        ("champion", {"champion": Rival(number(-0.02, 0.1))}, "pass", "not worse than the champion by more than 0.02"),
-        ("champion", {"champion": Rival(number(0.1, 0.2))}, "pass", "better than the champion: improvement"),
-        ("champion", {"champion": Rival(number(0, 0))}, "pass", "not worse than"),
-        ("champion", {"champion": Rival(number(0.1, 0.2, n=20), rows=20)}, "inconclusive", "20 rows that neither"),
+        (
+            "champion",
+            rival(-0.2, -0.03),
+            "fail",
+            "worse than the champion by more than 0.02",
+        ),
+        ("champion", rival(-0.1, 0.1), "inconclusive", "not surely as good"),
+        (
+            "champion",
+            rival(-0.02, 0.1),
+            "pass",
+            "not worse than the champion by more than 0.02",
+        ),
+        ("champion", rival(0.1, 0.2), "pass", "better than the champion: improvement"),
+        ("champion", rival(0, 0), "pass", "not worse than"),
+        ("champion", {"champion": Rival(number(0.1, 0.2))}, "inconclusive", "which is not known"),
+        (
+            "champion",
+            rival(0.1, 0.2, n=20),
+            "inconclusive",
+            "20 rows that neither",
+        ),
         ("champion", {"champion": Rival(None, "no unseen row")}, "inconclusive", "no unseen row"),
         ("champion", {"status": "none_yet", "champion": None, "detail": "no champion yet"}, "pass", "no champion yet"),
         ("champion", {"status": "unavailable", "champion": None, "detail": "db is down"}, "inconclusive", "db is down"),
@@ -108,6 +130,23 @@ def test_unavailable_never_passes_even_if_all_else_does():
 
 
 def test_the_margin_of_the_contract_is_used():
-    close = evidence(champion=Rival(number(-0.04, 0.01), rows=100))
+    close = evidence(champion=Rival(number(-0.04, 0.01), rows=100, value=1.0))
     assert judge(METRICS, Gate(), close).verdict == "inconclusive"
     assert judge(METRICS, Gate.model_validate({"champion": {"margin": 0.05}}), close).verdict == "pass"
+
+
+def test_a_margin_in_percent_is_a_share_of_what_the_champion_has():
+    """An rmse in dollars: 2% of 25,000 are 500, whatever 0.02 would be."""
+    gate, metrics = Gate.model_validate({"champion": {"margin": "2%"}}), Metrics(primary="rmse")
+    for low, verdict in ((-499, "pass"), (-501, "inconclusive")):
+        seen = evidence(champion=Rival(number(low, 300), rows=100, value=25_000.0))
+        check = next(check for check in judge(metrics, gate, seen).checks if check.name == "champion")
+        assert check.verdict == verdict
+        assert check.evidence["margin"] == 500
+        assert "by more than 500 (gate.champion.margin: 2% of its 25,000)" in check.reason
+
+
+@pytest.mark.parametrize("margin", ["2", "2 %", "-2%", "101%", "%", -0.1, True])
+def test_a_margin_is_a_share_or_a_number_of_at_least_0(margin):
+    with pytest.raises(ValidationError):
+        Gate.model_validate_json(json.dumps({"champion": {"margin": margin}}), strict=True)

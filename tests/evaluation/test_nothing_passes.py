@@ -118,7 +118,7 @@ def test_a_difference_is_honest_or_says_why_not(task):
     for name, judged in cases(task):
         other = judged.answered(judged.answers[::-1].copy())
         for metric in METRICS_OF_TASK[task]:
-            found = compare(metric, judged, other, 0.95, 0)
+            found = compare(metric, judged, other, 0.95)
             if isinstance(found, str):
                 assert found
             elif not found.value == found.low == found.high == 0:
@@ -158,7 +158,7 @@ def test_a_gate_with_less_evidence_never_says_more():
         "estimates": {"roc_auc": GOOD},
         "slices": [part],
         "dummy": Rival(Estimate(0.3, 0.2, 0.4, "made up", 200)),
-        "champion": Rival(Estimate(0.01, -0.01, 0.03, "made up", 200)),
+        "champion": Rival(Estimate(0.01, -0.01, 0.03, "made up", 200), value=1.0),
         "status": "champion",
     }
     assert judge(metrics, gate, Evidence(**full)).verdict == "pass"
