@@ -4,6 +4,10 @@ What is signed is `manifest.json`, which names every other file by digest. A sig
 package's identity, and one package may be signed again by another key. `register` alone holds the private key.
 """
 
+import base64
+import binascii
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,6 +24,9 @@ SIGNATURE = f"{DETACHED}/signature.json"
 UNSIGNED = "unsigned"
 _FIX = "register it again where the signing key is; a signature by a key that the Site does not trust is worth nothing"
 _SHOWN = 12
+_BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_STATEMENT = "application/vnd.in-toto+json"
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, binascii.Error)
 
 
 def make_pair() -> tuple[bytes, bytes]:
@@ -38,14 +45,10 @@ def fingerprint(public: bytes | str) -> str:
     Raises:
         InputError: It is no public key in PEM.
     """
-    import hashlib
-
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    content = public.encode() if isinstance(public, str) else public
     try:
-        return hashlib.sha256(_public_pem(load_pem_public_key(content))).hexdigest()[:_SHOWN]
+        return _hint(public)[:_SHOWN]
     except (ValueError, UnsupportedAlgorithm) as error:
         raise InputError(
             f"a public key in PEM was expected among the Site's trusted keys, but {error}",
@@ -77,7 +80,7 @@ def sign(manifest: bytes, site: Site) -> bytes:
                 "make a pair with `kubeloop keys make`",
             ) from None
         config.sign(folder / MANIFEST, folder / "signature")
-        return (folder / "signature").read_bytes()
+        return _canonical((folder / "signature").read_bytes(), _public_of(private))
 
 
 def check(folder: Path, manifest: bytes, site: Site) -> str:
@@ -114,7 +117,7 @@ def verify_signature(manifest: bytes, signature: bytes, keys: Sequence[str], fol
         (place / "signature").write_bytes(signature)
         for name, key in trusted.items():
             (place / "key.pub").write_text(key, encoding="ascii")
-            if _signed_by(place):
+            if _signed_by(place) and _canonical(signature, key) == signature:
                 return name
     raise _refused(
         folder,
@@ -128,12 +131,34 @@ def _signed_by(place: Path) -> bool:
     from model_signing import verifying
 
     config = cast(Any, verifying).Config().use_elliptic_key_verifier(public_key=place / "key.pub")
-    damage = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, InvalidSignature)
     try:
         config.verify(place / MANIFEST, place / "signature")
-    except damage:
+    except (*_DAMAGE, InvalidSignature):
         return False
     return True
+
+
+def _canonical(signature: bytes, public: bytes | str) -> bytes:
+    """The one way to write a signature down; what else holds the same signed bytes was changed by somebody.
+
+    A bundle (Sigstore's protobuf-specs, v0.3) has words that nothing signs: its media type, keys that readers skip,
+    white space, the spare bits of base64. They could carry a message past the check, so none of them is free.
+    """
+    try:
+        envelope = json.loads(signature)["dsseEnvelope"]
+        payload, signed = (base64.b64decode(text) for text in (envelope["payload"], envelope["signatures"][0]["sig"]))
+    except _DAMAGE:
+        return b""
+    bundle = {
+        "mediaType": _BUNDLE,
+        "verificationMaterial": {"publicKey": {"hint": _hint(public)}, "tlogEntries": []},
+        "dsseEnvelope": {
+            "payload": base64.b64encode(payload).decode("ascii"),
+            "payloadType": _STATEMENT,
+            "signatures": [{"sig": base64.b64encode(signed).decode("ascii"), "keyid": ""}],
+        },
+    }
+    return json.dumps(bundle, separators=(",", ":")).encode("ascii")
 
 
 @contextmanager
@@ -162,6 +187,20 @@ def _read(file: Path) -> bytes | None:
         return file.read_bytes()
     except FileNotFoundError:
         return None
+
+
+def _hint(public: bytes | str) -> str:
+    """SHA-256 of a public key, by which a bundle names it."""
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    content = public.encode() if isinstance(public, str) else public
+    return hashlib.sha256(_public_pem(load_pem_public_key(content))).hexdigest()
+
+
+def _public_of(private: bytes) -> bytes:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    return _public_pem(load_pem_private_key(private, None).public_key())
 
 
 def _public_pem(key: Any) -> bytes:

@@ -109,15 +109,25 @@ def test_damaged_signatures_are_refused_and_never_crash(strict, signed):
         flipped = bytearray(content)
         flipped[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
         spoilt.append(bytes(flipped))
-    refused = 0
+    # What no key signs, and readers of such files skip: each is the same signature, written in another way.
+    spoilt += [
+        content + b"\n",
+        json.dumps(document).encode(),
+        json.dumps(dict(reversed(document.items())), separators=(",", ":")).encode(),
+        *(
+            json.dumps(document | more, separators=(",", ":")).encode()
+            for more in ({"note": "x"}, {"mediaType": "application/vnd.dev.sigstore.bundle.v0.2+json"})
+        ),
+        content.replace(b'"keyid":""', b'"keyid":"x"'),
+        content.replace(b'"payload":"', b'"payload":"\\n'),
+    ]
+    assert content not in spoilt
     for signature in spoilt:
         put(signed, signature)
-        try:
+        with pytest.raises(IntegrityError):
             check(signed, manifest, strict)
-        except IntegrityError:
-            refused += 1
-    # Some bits of the JSON around it (a media type's letter) carry no meaning; the signed bytes themselves all do.
-    assert refused >= len(spoilt) - 15
+    put(signed, content)
+    assert check(signed, manifest, strict) == fingerprint(PAIR[1])
 
 
 def test_a_linked_signature_is_refused(strict, signed, tmp_path):
