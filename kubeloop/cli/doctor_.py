@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubeloop.cli.options import HOME, JSON
+from kubeloop.cli.options import HOME, JSON, SITE, existing_site
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -36,13 +36,21 @@ class Finding:
     epilog="""\b
 Examples:
   kubeloop doctor
+  kubeloop doctor --site cluster
   kubeloop doctor --home out/demo/.kubeloop --json""",
 )
 @HOME
+@SITE
 @JSON
-def command(home: Path | None, as_json: bool) -> None:
-    """Check this machine and this home, and say what to mend. Exits with 2 when something is to be mended."""
-    findings = list(examine((home or Path(".kubeloop")).resolve()))
+def command(home: Path | None, site_name: str, as_json: bool) -> None:
+    """Check this machine and this home, and say what to mend. Exits with 2 when something is to be mended.
+
+    With --site a Site's cluster instead: versions, rights, store, database, KServe's mode, labels, pods, clock.
+    """
+    if site_name == "laptop":
+        findings = list(examine((home or Path(".kubeloop")).resolve()))
+    else:
+        findings = list(examine_cluster(existing_site(home, site_name)))
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings]))
     else:
@@ -66,6 +74,13 @@ def examine(home: Path) -> Iterator[Finding]:
         yield Finding("home", f"{home} is not there yet; `kubeloop run` makes it")
         return
     yield from _home(home)
+
+
+def examine_cluster(site: "Site") -> Iterator[Finding]:
+    """Look at all that a run with this Site needs."""
+    from kubeloop.cluster.examine import examine as looks
+
+    yield from (Finding(look.what, look.seen, look.fix) for look in looks(site))
 
 
 def _champions(site: "Site", engine: "Engine") -> Iterator[Finding]:

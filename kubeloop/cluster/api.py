@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -79,10 +80,12 @@ class Api:
         client: A `kubernetes.client.ApiClient`.
         namespace: Where all is read and written.
         inside: Whether this process runs in a pod of that cluster.
+        patience_s: How long a server that does not answer is asked again.
     """
 
-    def __init__(self, client: Any, namespace: str, *, inside: bool = False) -> None:
+    def __init__(self, client: Any, namespace: str, *, inside: bool = False, patience_s: float = RETRY_S) -> None:
         self._client = client
+        self._patience_s = patience_s
         self.namespace = namespace
         self.inside = inside
 
@@ -156,6 +159,19 @@ class Api:
         answer = self._json("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", [], review)
         return bool(answer["status"]["allowed"])
 
+    def clock_offset_s(self) -> float:
+        """How far the server's clock is ahead of ours, in seconds, to the second."""
+        answer = self._client.call_api(
+            "/version",
+            "GET",
+            header_params={"Accept": "application/json"},
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _request_timeout=_TIMEOUT_S,
+            _return_http_data_only=True,
+        )
+        return parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time()
+
     def read(self, path: str) -> Document:
         """Any document of the API, such as `/version`.
 
@@ -201,7 +217,7 @@ class Api:
         self, method: str, path: str, query: Any = (), body: Document | None = None, content: str = "application/json"
     ) -> str:
         """One request; a server that is away or overloaded is asked again, for all that we send can be sent twice."""
-        end = time.monotonic() + RETRY_S
+        end = time.monotonic() + self._patience_s
         while True:
             try:
                 return self._once(method, path, query, body, content)
@@ -212,7 +228,7 @@ class Api:
             except OSError as error:
                 if time.monotonic() > end:
                     raise TransientError(
-                        f"the Kubernetes API was expected to answer, and did not for {RETRY_S:.0f} s: {error}",
+                        f"the Kubernetes API was expected to answer, and did not for {self._patience_s:.0f} s: {error}",
                         "see that the cluster is up and that the kubeconfig names the right one",
                     ) from error
             time.sleep(_PAUSE_S)
@@ -253,8 +269,12 @@ def _refused(status: int, body: Any) -> Refused:
     return Refused(status, str(said.get("reason", "")), message, pairs)
 
 
-def connect(site: Site) -> Api:
+def connect(site: Site, patience_s: float = RETRY_S) -> Api:
     """The API of a Site's cluster: in a pod by the pod's account, elsewhere by the kubeconfig.
+
+    Args:
+        site: Names the cluster.
+        patience_s: How long a server that does not answer is asked again.
 
     Raises:
         InputError: The Site names no cluster, or there is no usable kubeconfig.
@@ -270,7 +290,7 @@ def connect(site: Site) -> Api:
     made.retries = False  # ours know what may be sent twice
     try:
         config.load_incluster_config(client_configuration=made)
-        return Api(client.ApiClient(made), site.namespace, inside=True)
+        return Api(client.ApiClient(made), site.namespace, inside=True, patience_s=patience_s)
     except config.ConfigException:
         pass
     try:
@@ -282,4 +302,4 @@ def connect(site: Site) -> Api:
             f"a kubeconfig was expected in $KUBECONFIG or ~/.kube/config: {error}",
             "get one for this cluster, and name its context with cluster.context in site.yaml",
         ) from error
-    return Api(client.ApiClient(made), site.namespace)
+    return Api(client.ApiClient(made), site.namespace, patience_s=patience_s)

@@ -131,19 +131,17 @@ def follow(api: Api, name: str, revision: str, deadline_s: float) -> float:
 
 
 def _stopped(seen: Seen, revision: str, waited_s: float) -> Iterator[Symptom]:
+    told = _marker({"metadata": seen.service.get("spec", {}).get("predictor", {})})
+    if not seen.service:
+        yield Symptom("somebody has deleted it meanwhile", "", _OVERTAKEN)
+    elif told and told != revision:
+        yield Symptom("another deployment has taken its place meanwhile", "", _OVERTAKEN)
     for pod in seen.pods:
         yield from symptoms(pod, seen.warnings.get(pod["metadata"]["name"], ""), waited_s)
     deployment = seen.deployment
     taken_up = deployment is not None and _marker(deployment["spec"]["template"]) == revision
     if deployment is not None and taken_up:
-        status = deployment.get("status", {})
-        if deployment["metadata"]["generation"] == status.get("observedGeneration"):
-            for condition in status.get("conditions", []):
-                kind, holds = condition["type"], condition["status"] == "True"
-                if (kind, holds) == ("ReplicaFailure", True):
-                    yield Symptom("its pods may not be created", condition.get("message", ""), _ROOM)
-                if (kind, holds) == ("Progressing", False):
-                    yield Symptom("no new copy got ready in ten minutes", condition.get("message", ""), _SLOW)
+        yield from _failing(deployment)
     model = seen.service.get("status", {}).get("modelStatus", {})
     if model.get("transitionStatus") == "InvalidSpec" and waited_s > STALE_S:
         failure = model.get("lastFailureInfo", {})
@@ -154,6 +152,18 @@ def _stopped(seen: Seen, revision: str, waited_s: float) -> Iterator[Symptom]:
             "",
             "see whether it runs: kubectl -n kserve get pods; what was asked for stays there and comes up with it",
         )
+
+
+def _failing(deployment: Document) -> Iterator[Symptom]:
+    status = deployment.get("status", {})
+    if deployment["metadata"]["generation"] != status.get("observedGeneration"):
+        return  # its conditions are of what was there before
+    for condition in status.get("conditions", []):
+        kind, holds = condition["type"], condition["status"] == "True"
+        if (kind, holds) == ("ReplicaFailure", True):
+            yield Symptom("its pods may not be created", condition.get("message", ""), _ROOM)
+        if (kind, holds) == ("Progressing", False):
+            yield Symptom("no new copy got ready in ten minutes", condition.get("message", ""), _SLOW)
 
 
 def _explained(api: Api, name: str, stopped: Symptom) -> PermanentError:
@@ -194,5 +204,6 @@ def _is_ready(pod: Document) -> bool:
     return bool(_conditions(pod).get("Ready", {}).get("status") == "True")
 
 
+_OVERTAKEN = "see `kubeloop ledger` for who it was, then deploy again if this one is still wanted"
 _ROOM = "ask for less in serving.resources, or have the namespace's quota or policy changed"
 _SLOW = "see the pod's log, and whether its readiness probe can ever be answered"

@@ -62,7 +62,7 @@ def serve(api: Api, service: InferenceService, deadline_s: float, *, force: bool
     try:
         seconds = follow(api, name, service.revision, deadline_s)
     except BaseException:  # also a cancel: what was not there before must not stay behind
-        if before is None:
+        if before is None and revision_of(api, name)[1] == service.revision:
             api.delete(ISVC, name)
         raise
     url = str(applied.get("status", {}).get("address", {}).get("url") or _url(api, name))
@@ -73,11 +73,6 @@ def revision_of(api: Api, name: str) -> tuple[str | None, str | None]:
     """Package and revision that the cluster was last told to serve; None, None where there is no such service."""
     live = api.get(ISVC, name)
     return _annotation(live, PACKAGE), _annotation(live, REVISION)
-
-
-def remove(api: Api, name: str) -> None:
-    """Take a service away."""
-    api.delete(ISVC, name)
 
 
 def _apply(api: Api, document: dict[str, Any], name: str, *, force: bool) -> dict[str, Any]:

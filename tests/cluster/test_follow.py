@@ -118,8 +118,14 @@ def test_quota_and_policy_stop_by_the_deployment_that_has_our_revision_alone():
 
 
 def test_a_controller_that_does_nothing_is_named_after_a_minute():
-    assert reason(Seen({}, None), 59.0) is None
-    assert "KServe's controller has not acted" in reason(Seen({}, None), 61.0)
+    assert reason(Seen({"spec": {}}, None), 59.0) is None
+    assert "KServe's controller has not acted" in reason(Seen({"spec": {}}, None), 61.0)
+
+
+def test_whoever_was_overtaken_or_deleted_is_told():
+    other = {"spec": {"predictor": {"annotations": {"kubeloop-revision": "of-another"}}}}
+    assert reason(Seen(other, deployment("of-another"))) == "another deployment has taken its place meanwhile: "
+    assert reason(Seen({}, deployment())) == "somebody has deleted it meanwhile: "
 
 
 def test_invalid_spec_counts_only_once_it_cannot_be_of_yesterday():
@@ -131,7 +137,7 @@ def test_invalid_spec_counts_only_once_it_cannot_be_of_yesterday():
 
 
 def test_drift_names_field_manager_and_both_values():
-    entry = {"manager": "kubectl-edit", "operation": "Update", "time": "2026-01-01T00:00:00Z"}
+    entry: dict[str, object] = {"manager": "kubectl-edit", "operation": "Update", "time": "2026-01-01T00:00:00Z"}
     entry["fieldsV1"] = {"f:spec": {"f:predictor": {"f:maxReplicas": {}, "f:nodeName": {}, "f:minReplicas": {}}}}
     own = {"manager": "kubeloop", "fieldsV1": {"f:spec": {"f:predictor": {"f:timeout": {}}}}}
     controller = {"manager": "manager", "fieldsV1": {"f:metadata": {"f:finalizers": {}}}}

@@ -26,7 +26,7 @@ def run(*command: str, stdin: str | None = None, check: bool = True) -> str:
     Raises:
         RuntimeError: It failed; with what it said.
     """
-    environment = {**os.environ, "PATH": PATH, "KUBECONFIG": str(layout.KUBECONFIG)}
+    environment = {**os.environ, "PATH": f"{PATH}:{os.environ.get('PATH', '')}", "KUBECONFIG": str(layout.KUBECONFIG)}
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=environment)
     if check and done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {(done.stderr or done.stdout).strip()}")

@@ -1,0 +1,149 @@
+"""Look at a Site's cluster, and say what to mend: versions, rights, store, database, KServe, Katib, images, clock."""
+
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from kubeloop.cluster.api import POD, Api, Refused, connect
+from kubeloop.cluster.pods import symptoms
+from kubeloop.errors import KubeloopError
+from kubeloop.site.addresses import filesystem, write_whole
+from kubeloop.site.model import Site
+
+PATIENCE_S = 5.0
+CLOCK_S = 30.0
+"""A token is refused, and a ledger's order is doubtful, where clocks are further apart."""
+
+OLDEST = (1, 29)
+"""KServe 0.20's own minimum."""
+
+KATIB_LABEL = "katib.kubeflow.org/metrics-collector-injection"
+_CONFIG = "/api/v1/namespaces/kserve/configmaps/inferenceservice-config"
+_NEEDED = (
+    *((verb, "serving.kserve.io", "inferenceservices") for verb in ("get", "create", "patch", "delete")),
+    ("list", "apps", "deployments"),
+    ("list", "apps", "replicasets"),
+    ("list", "", "pods"),
+    ("list", "", "events"),
+    ("get", "", "pods/log"),
+    ("create", "", "services/proxy"),
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One thing looked at; `fix` is empty where it is well."""
+
+    what: str
+    seen: str
+    fix: str = ""
+
+
+def examine(site: Site) -> Iterator[Look]:
+    """Everything that a run with this Site needs, one by one; what a fault hides is not looked at."""
+    yield from _safely("store", lambda: _store(site))
+    yield from _safely("database", lambda: _database(site))
+    try:
+        api = connect(site, PATIENCE_S)
+        version = api.read("/version")
+    except KubeloopError as error:
+        yield Look("cluster", error.problem, error.fix)
+        return
+    except Refused as refused:
+        yield Look("cluster", f"it refuses this account: {refused.message}", "log in again, or mend the kubeconfig")
+        return
+    yield _version(str(version["gitVersion"]))
+    yield from _safely("clock", lambda: _clock(api.clock_offset_s()))
+    yield from _safely("KServe", lambda: _kserve(api))
+    missing = [f"{verb} {resource}" for verb, group, resource in _NEEDED if not api.may(verb, group, resource)]
+    told = "this account has every verb of its Role" if not missing else f"this account may not: {', '.join(missing)}"
+    yield Look("rights", told, _BIND if missing else "")
+    yield from _safely("namespace", lambda: _namespace(api))
+    yield from _safely("images", lambda: _images(api))
+
+
+def _safely(what: str, look: Callable[[], Look]) -> Iterator[Look]:
+    try:
+        yield look()
+    except KubeloopError as error:
+        yield Look(what, error.problem, error.fix)
+
+
+def _store(site: Site) -> Look:
+    files, path = filesystem(site, f"{site.store}/.doctor-{secrets.token_hex(4)}")
+    try:
+        write_whole(files, path, b"kubeloop")
+        whole = files.cat_file(path) == b"kubeloop"
+        files.rm_file(path)
+    except OSError as error:
+        said = error.strerror or type(error).__name__
+        return Look("store", f"{site.store} cannot be written: {said}", "mount it here, or mend its credentials")
+    return Look("store", f"{site.store} takes and gives bytes", "" if whole else "see that nothing else writes there")
+
+
+def _database(site: Site) -> Look:
+    import sqlalchemy as sa
+
+    from kubeloop.store import open_engine
+
+    try:
+        engine = open_engine(site)
+        with engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+    except sa.exc.SQLAlchemyError as error:
+        said = str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
+        return Look("database", f"it does not answer: {said}", "start it, or mend `sql` in site.yaml and its secret")
+    return Look("database", f"{engine.dialect.name} answers")
+
+
+def _version(version: str) -> Look:
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    old = found is None or (int(found[1]), int(found[2])) < OLDEST
+    wanted = ".".join(map(str, OLDEST))
+    return Look("cluster", f"Kubernetes {version}", f"KServe 0.20 needs {wanted} or later: upgrade it" if old else "")
+
+
+def _clock(offset_s: float) -> Look:
+    apart = abs(offset_s) > CLOCK_S
+    return Look("clock", f"{abs(offset_s):.0f} s from the server's", "set this machine's clock by NTP" if apart else "")
+
+
+def _kserve(api: Api) -> Look:
+    try:
+        served = {item["version"] for item in api.read("/apis/serving.kserve.io")["versions"]}
+    except Refused:
+        return Look("KServe", "its InferenceService is not known here", "install KServe 0.20 in Standard mode")
+    if "v1beta1" not in served:
+        return Look("KServe", f"it serves {', '.join(sorted(served))}", "upgrade it to 0.20")
+    try:
+        deploy = str(api.read(_CONFIG)["data"].get("deploy", ""))
+    except (Refused, KeyError):
+        return Look("KServe", "v1beta1; its mode cannot be seen by this account")
+    found = re.search(r'"defaultDeploymentMode"\s*:\s*"(\w+)"', deploy)
+    mode = found[1] if found else "not set"
+    good = mode in ("Standard", "RawDeployment")
+    return Look("KServe", f"v1beta1, mode {mode}", "" if good else _MODE)
+
+
+def _namespace(api: Api) -> Look:
+    try:
+        labels = api.read(f"/api/v1/namespaces/{api.namespace}")["metadata"].get("labels", {})
+    except Refused as refused:
+        if refused.status == 404:
+            return Look("namespace", f"{api.namespace} is not there", "make it with `kubeloop install`")
+        return Look("namespace", f"{api.namespace}; its labels cannot be seen by this account")
+    lacking = [name for name in (KATIB_LABEL, "pod-security.kubernetes.io/enforce") if name not in labels]
+    told = f"{api.namespace} lacks the label {', '.join(lacking)}" if lacking else f"{api.namespace}, with its labels"
+    return Look("namespace", told, "run `kubeloop install` again: it sets them" if lacking else "")
+
+
+def _images(api: Api) -> Look:
+    for pod in api.list(POD):
+        for symptom in symptoms(pod, "", float("inf")):
+            return Look("pods", f"{pod['metadata']['name']}: {symptom.what}", symptom.fix)
+    return Look("pods", "none that cannot start")
+
+
+_BIND = "run `kubeloop install` as an administrator, and bind its Role kubeloop-operator to this account"
+_MODE = "set defaultDeploymentMode to Standard in the ConfigMap kserve/inferenceservice-config"
