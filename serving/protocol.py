@@ -54,13 +54,13 @@ class FastProtocol(HttpToolsProtocol):
         self._watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Asyncio calls it."""
+        """Called by asyncio."""
         super().connection_made(transport)
         self._seen = self.loop.time()
         self._watch = self.loop.call_later(min(self._time_limit_s, self.timeout_keep_alive), self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Asyncio calls it."""
+        """Called by asyncio."""
         if self._watch is not None:
             self._watch.cancel()
         self._buffer = b""
@@ -92,7 +92,7 @@ class FastProtocol(HttpToolsProtocol):
             self._take(data)
 
     def data_received(self, data: bytes) -> None:
-        """Asyncio calls it with what came."""
+        """Called by asyncio with what came."""
         self._seen = self.loop.time()
         if self._theirs:
             if self._parsing or self.pipeline or not (self.cycle is None or self.cycle.response_complete):

@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "import": "Run the loop with a model that was fitted elsewhere.",
     "serve": "Serve the champion here, in the foreground.",
     "predict": "Score rows with a registered model.",
+    "capacity": "Find what an endpoint carries, and how it should scale.",
     "quarantine": "See the rows that were set aside, mend them, let them back in.",
     "status": "Show what is champion, what serves, and where they disagree.",
     "versions": "List the versions of a model, and review one.",
