@@ -12,10 +12,10 @@ CANDIDATES = $(if $(filter file,$(origin PYTHON)),python3 python3.12 python3.11,
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow network check lint type imports compile readme golden bench ci clean
+.PHONY: help setup demo test slow network check lint type imports compile readme golden bench images cluster cluster-test cluster-down ci clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## Make .venv from uv.lock (every other target does so by itself)
 	@:
@@ -41,6 +41,7 @@ lint: $(STAMP) ## Style and likely mistakes (ruff)
 type: $(STAMP) ## Strict types (mypy)
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/mypy .ci/set_up.py .ci/readme.py
+	@$(VENV)/bin/mypy images/build.py images/sbom.py
 	@$(VENV)/bin/mypy --config-file .ci/mypy-tests.ini tests
 
 imports: $(STAMP) ## Which room may import which (import-linter)
@@ -61,6 +62,18 @@ golden: $(STAMP) ## Compile twice, under two hash seeds; both must equal the com
 bench: $(STAMP) ## Measure and print
 	@$(PY) -m pytest -m bench -q -s
 
+images: $(STAMP) ## Build the container images of images/ (BASE=... where there is no registry)
+	@$(PY) images/build.py $(if $(BASE),--base $(BASE))
+
+cluster: $(STAMP) ## Bring up a Kubernetes with KServe on this machine, without Docker (root; the first time it is built)
+	@$(PY) -m tests.cluster.bed up
+
+cluster-test: $(STAMP) ## The tests on the Kubernetes of KUBECONFIG, else on the one of `make cluster`
+	@KUBECONFIG="$${KUBECONFIG:-$$($(PY) -m tests.cluster.bed kubeconfig)}" $(PY) -m pytest -q -m cluster tests/cluster
+
+cluster-down: $(STAMP) ## Take it down; show that no process, mount, namespace, route or rule is left
+	@$(PY) -m tests.cluster.bed down
+
 ci: check test slow network ## All of it
 
 clean: ## Remove what was built or cached; .venv and .kubeloop stay
@@ -68,7 +81,7 @@ clean: ## Remove what was built or cached; .venv and .kubeloop stay
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # The stamp is written last: a set-up that was interrupted starts again.
-$(STAMP): uv.lock pyproject.toml Makefile
+$(STAMP): uv.lock pyproject.toml kubeloop/scoring/native.c Makefile
 	$(eval FOUND := $(shell sh .ci/find-python $(CANDIDATES)))
 	$(if $(findstring Kubeloop needs,$(FOUND)),$(error $(FOUND)))
 	@"$(FOUND)" .ci/set_up.py $(VENV) $(UV_VERSION) $(STAMP)

@@ -16,7 +16,8 @@ def distributions() -> list[dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
     for item in importlib.metadata.distributions():
         name, version = item.metadata["Name"], item.version
-        licence = item.metadata.get("License-Expression") or item.metadata.get("License") or ""
+        told = item.metadata.json
+        licence = str(told.get("license_expression") or told.get("license") or "")
         entry: dict[str, object] = {"type": "library", "name": name, "version": version}
         entry["purl"] = f"pkg:pypi/{name.lower().replace('_', '-')}@{version}"
         if licence and "\n" not in licence:

@@ -1,4 +1,4 @@
-"""Bring a Kubernetes of one node up and down: `python -m tests.cluster.bed build|up|down|status`."""
+"""Bring a Kubernetes of one node up and down: `python -m tests.cluster.bed up`, `down`, `status`."""
 
 import argparse
 import os
@@ -17,8 +17,11 @@ CLEAN = "nothing is left: no process, mount, namespace, link, route, cgroup"
 def main() -> int:
     """Do what was asked for; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.bed", description=__doc__)
-    parser.add_argument("command", choices=["build", "up", "down", "status"])
+    parser.add_argument("command", choices=["build", "up", "down", "status", "kubeconfig"])
     command = parser.parse_args().command
+    if command == "kubeconfig":
+        sys.stdout.write(f"{layout.KUBECONFIG}\n" if layout.KUBECONFIG.exists() else "")
+        return 0
     if os.geteuid() != 0:
         sys.stderr.write(ROOT_NEEDED)
         return 2
