@@ -62,7 +62,11 @@ def package_of(site: "Site", record: "RunRecord") -> "Package | None":
 
 
 def present_contract(site: "Site", record: "RunRecord") -> "Contract | None":
-    """The contract as its file says now; None where the file is gone, or holds another model's."""
+    """The contract as its file says now; None where the file is gone, or holds another model's.
+
+    A run of `kubeloop import` had its model from the command, not from the file; it keeps it.
+    """
+    from kubeloop.contract.estimator import Estimator
     from kubeloop.contract.load import read_contract
     from kubeloop.contract.sites import at_site
 
@@ -70,6 +74,9 @@ def present_contract(site: "Site", record: "RunRecord") -> "Contract | None":
     if not path.is_file():
         return None
     found = at_site(read_contract(path), site.name)
+    asked = record.facts.get("document", {}).get("estimator", {})
+    if asked.get("kind") == "imported":
+        found = found.model_copy(update={"estimator": Estimator.model_validate(asked)})
     return found if found.name == record.name else None
 
 

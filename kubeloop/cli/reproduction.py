@@ -93,11 +93,16 @@ def reproduce(site: Site, record: RunRecord, package: Package | None, present: C
     around = dict(package.manifest.environment.variables if package else {})
     around |= {"KUBELOOP_HOME": str(site.home), "KUBELOOP_INPUTS": site.inputs or ""}
     with surrounded(**around), tempfile.TemporaryDirectory(prefix="kubeloop-reproduce-") as scratch:
-        now = _again(site, contract, package, Path(scratch))
+        now, mended = _again(site, contract, package, Path(scratch))
     inputs = _inputs(recorded, contract, package)
+    data = []
     if then.get("gathering") != now["gathering"] and "configuration" not in inputs:
         short = [str(digest)[7:19] for digest in (then.get("gathering"), now["gathering"])]
-        inputs = {"data": [f"the snapshot was {short[0]}, and is {short[1]}"], **inputs}
+        data.append(f"the snapshot was {short[0]}, and is {short[1]}")
+    if (before := _mended(record)) is not None and before != mended:
+        data.append(f"{before} mended rows came back from the quarantine, and {mended} do")
+    if data:
+        inputs = {"data": data, **inputs}
     stages = tuple(_stage(name, then.get(name), now.get(name), inputs) for name in STAGES)
     return Reproduction(record.run_id, stages, inputs)
 
@@ -144,9 +149,11 @@ def _then(record: RunRecord, package: Package | None) -> dict[str, str]:
     }
 
 
-def _again(site: Site, contract: Contract, package: Package | None, scratch: Path) -> dict[str, str]:
+def _again(site: Site, contract: Contract, package: Package | None, scratch: Path) -> tuple[dict[str, str], int]:
+    """The stages' digests as made again, and how many mended rows came back."""
     from kubeloop.contract import sections_of
     from kubeloop.data.ingest import ingest
+    from kubeloop.data.mended import mended_rows
     from kubeloop.data.splitting import split
     from kubeloop.data.tables import read_facts
     from kubeloop.data.validation import validate
@@ -157,23 +164,31 @@ def _again(site: Site, contract: Contract, package: Package | None, scratch: Pat
     sections = sections_of(contract)
     table, valid, development, test = (scratch / name for name in ("table", "valid", "development", "test"))
     snapshot = str(ingest(sections.ingest, site, table)["digest"])
-    _, analysed = validate(sections.validation, table, valid, scratch / "quarantine")
+    mended = mended_rows(site, contract.name)
+    _, analysed = validate(sections.validation, table, valid, scratch / "quarantine", mended=mended)
     found = {"gathering": snapshot, "analysis": _analysis(analysed)}
     if package is None:
-        return found
+        return found, int(analysed["mended"])
     split(sections.split, valid, development, test)
     trained = scratch / "model"
     train(sections.train, choose(sections.tune)["parameters"], development, trained)
     described = json.loads((trained / "model.json").read_text(encoding="ascii"))
     estimator = {"kind": contract.estimator.kind, "parameters": described["parameters"]}
     judged = _judged(package, read_facts(test).digest)
-    return {
+    made = {
         **found,
         "features": _features(read_facts(development).digest, judged["test"]),
         "selection": document_digest(estimator),
         "training": file_digest(trained / "estimator.skops"),
         "packaging": _packaged(trained, contract, judged, snapshot, scratch / "package"),
     }
+    return made, int(analysed["mended"])
+
+
+def _mended(record: RunRecord) -> int | None:
+    """How many mended rows came back in the run; None where its record does not say."""
+    facts = next((task.facts for task in record.tasks if task.task == "validate" and task.status == "done"), {})
+    return int(facts["mended"]) if "mended" in facts else None
 
 
 def _packaged(trained: Path, contract: Contract, judged: dict[str, Any], snapshot: str, out: Path) -> str:

@@ -2,7 +2,13 @@
 
 import datetime as dt
 import json
+import os
 import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +22,13 @@ from kubeloop.cli.reproduce_ import package_of, present_contract
 from kubeloop.contract import sections_of
 from kubeloop.contract.load import read_contract
 from kubeloop.data.ingest import ingest
+from kubeloop.data.mended import mended_rows
 from kubeloop.data.splitting import split
 from kubeloop.data.tables import read_facts
 from kubeloop.data.validation import validate
 from kubeloop.decisions import Check, decide
 from kubeloop.learning.training import train
-from kubeloop.packaging import build as building
-from kubeloop.packaging import libraries, sources
-from kubeloop.packaging.build import build
+from kubeloop.packaging.build import build, cpu_type
 from kubeloop.packaging.store import publish
 from kubeloop.site import Site, laptop
 from kubeloop.tracking.record import RunRecord, TaskRecord, read_run, write_run, write_task
@@ -62,9 +67,10 @@ def differing(found: reproduction.Reproduction) -> list[str]:
     return [stage.name for stage in found.stages if not stage.same]
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> Made:
+@pytest.fixture(scope="module")
+def run_made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A run as the pipeline leaves it: sources, record, package."""
+    tmp_path = tmp_path_factory.mktemp("reproduce")
     folder = tmp_path / "project"
     folder.mkdir()
     draw = random.Random(1)
@@ -106,6 +112,17 @@ def made(tmp_path: Path) -> Made:
     return Made(site, folder)
 
 
+@pytest.fixture
+def made(run_made: Made) -> Iterator[Made]:
+    """The same, with its files put back after a test has changed them."""
+    files = [run_made.folder / "people.csv", run_made.folder / "loop.yaml"]
+    files += (run_made.folder / ".kubeloop" / "store" / "packages").glob("*/detached/host.json")
+    kept = {file: file.read_bytes() for file in files}
+    yield run_made
+    for file, content in kept.items():
+        file.write_bytes(content)
+
+
 def test_nothing_changed_is_the_same(made):
     found = made.again()
     assert found.same
@@ -141,33 +158,78 @@ def test_another_parameter_is_named(made):
     assert differing(found) == ["selection", "training", "packaging"]
 
 
-def test_another_library_is_named(made, monkeypatch):
-    real = libraries.version
-    monkeypatch.setattr(libraries, "version", lambda name: "9.9" if name == "scipy" else real(name))
+def reproduced(made: Made, path: Path | None = None) -> dict[str, Any]:
+    """What `kubeloop reproduce` says in a process of its own, with a folder before all others on its path."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("KUBELOOP")}
+    done = subprocess.run(
+        [sys.executable, "-m", "kubeloop.cli.main", "reproduce", "toy-1", "--home", str(made.site.home), "--json"],
+        cwd=made.folder,
+        env=environment | ({"PYTHONPATH": str(path)} if path else {}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def stages_that_differ(said: dict[str, Any]) -> dict[str, list[str]]:
+    return {stage["name"]: stage["causes"] for stage in said["stages"] if not stage["same"]}
+
+
+def test_another_library_is_named(made, tmp_path):
+    """Its metadata say so; the golden requests prove that it answers alike, so the package is read."""
+    (tmp_path / "scipy-9.9.dist-info").mkdir()
+    (tmp_path / "scipy-9.9.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: scipy\nVersion: 9.9\n")
+    said = reproduced(made, tmp_path)
+    assert list(said["inputs"]) == ["library"]
+    assert re.fullmatch(r"scipy [\d.]+, here 9\.9", said["inputs"]["library"][0])
+    assert stages_that_differ(said) == {"packaging": ["library"]}
+
+
+def test_other_code_is_named(made, tmp_path, root):
+    shutil.copytree(root / "kubeloop", tmp_path / "kubeloop", ignore=shutil.ignore_patterns("__pycache__"))
+    changed = tmp_path / "kubeloop" / "learning" / "answers.py"
+    changed.write_text(changed.read_text() + "\n# Changed.\n")
+    said = reproduced(made, tmp_path)
+    assert said["inputs"] == {"code": ["kubeloop/learning/answers.py is another"]}
+    assert stages_that_differ(said) == {"packaging": ["code"]}
+
+
+def test_another_processor_is_named(made):
+    """The host stands outside the digest. Here alone nothing comes out otherwise, so a seed is changed, too."""
+    host = next((made.site.home / "store" / "packages").glob("*/detached/host.json"))
+    host.write_text(json.dumps(json.loads(host.read_text()) | {"cpu": "Zilog Z80"}))
+    text = (made.folder / "loop.yaml").read_text()
+    (made.folder / "loop.yaml").write_text(text.replace("seed: 3", "seed: 4"))
+    said = reproduced(made)
+    assert said["inputs"]["CPU type"] == [f"it was Zilog Z80, and is {cpu_type()}"]
+    assert stages_that_differ(said)["training"] == ["seed", "CPU type"]
+    assert stages_that_differ(said)["features"] == ["seed"]
+
+
+def test_rows_that_were_mended_since_are_named_as_data(made):
+    contract = read_contract(made.folder / "loop.yaml")
     record = read_run(made.site, "toy-1")
-    with pytest.MonkeyPatch.context() as quiet:
-        # It would be refused or proven at load; here the point is that it is named.
-        quiet.setattr(libraries, "version", real)
-        package = package_of(made.site, record)
-    assert reproduction._surroundings(package)["library"][0].startswith("scipy ")
-    assert "here 9.9" in reproduction._surroundings(package)["library"][0]
+    validated = next(task for task in record.tasks if task.task == "validate")
+    write_task(made.site, "toy-1", validated.model_copy(update={"facts": {**validated.facts, "mended": 3}}))
+    found = made.again()
+    assert found.inputs == {"data": ["3 mended rows came back from the quarantine, and 0 do"]}
+    assert mended_rows(made.site, contract.name) is None
+    write_task(made.site, "toy-1", validated)
 
 
-def test_other_code_is_named(made, monkeypatch):
-    real = sources.sources_here()
-    changed = dict.fromkeys(list(real)[:1], "sha256-" + "0" * 64)
-    monkeypatch.setattr(sources, "sources_here", lambda: real | changed)
+def test_an_imported_model_stays_the_one_that_was_imported(made):
+    """Its file stands in the record; loop.yaml names the estimator that was not asked."""
     record = read_run(made.site, "toy-1")
-    assert reproduction._surroundings(package_of(made.site, record)) == {
-        "code": [f"{next(iter(changed)).removeprefix('code/')} is another"]
-    }
-
-
-def test_another_processor_is_named(made, monkeypatch):
-    monkeypatch.setattr(building, "cpu_type", lambda: "another one")
-    record = read_run(made.site, "toy-1")
-    (said,) = reproduction._surroundings(package_of(made.site, record))["CPU type"]
-    assert said.endswith("and is another one")
+    imported = {"kind": "imported", "file": "imported/x.skops", "digest": None, "unseen_test": True}
+    document = record.facts["document"] | {"estimator": imported}
+    asked = present_contract(made.site, record.model_copy(update={"facts": {**record.facts, "document": document}}))
+    assert asked is not None
+    assert (asked.estimator.kind, asked.estimator.file) == ("imported", "imported/x.skops")
+    plain = present_contract(made.site, record)
+    assert plain is not None
+    assert plain.estimator.kind == "logistic_regression"
 
 
 def test_causes_are_those_that_reach_the_stage():
