@@ -29,7 +29,6 @@ class Rule:
         text: For a person: `trestbps <= 220`.
         broken: SQL that is true where a row breaks it, never null.
         got: SQL of what the cell holds, for the quarantine; null when it must not be shown.
-        hint: SQL of an aggregate that is 0 if no row breaks the rule, where that is cheaper than to count them.
     """
 
     column: str
@@ -37,7 +36,6 @@ class Rule:
     text: str
     broken: str
     got: str | None
-    hint: str | None = None
 
 
 def rules_of(
@@ -106,8 +104,7 @@ def _unique(name: str, column: Column, source: str) -> Rule:
     cell = quoted(name)
     twice = f"SELECT {cell} FROM {source} WHERE {cell} IS NOT NULL GROUP BY {cell} HAVING count(*) > 1"  # noqa: S608
     shown = None if column.policy == "pii" else f"left(CAST({cell} AS VARCHAR), {_SHOWN})"
-    hint = f"count({cell}) - count(DISTINCT {cell})"
-    return Rule(name, "unique", f"{name} is unique", f"coalesce({cell} IN ({twice}), false)", shown, hint)
+    return Rule(name, "unique", f"{name} is unique", f"coalesce({cell} IN ({twice}), false)", shown)
 
 
 def _over_columns(rule: RowRule, names: Collection[str]) -> Rule:

@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - names go through `quoted`, values through `literal`
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,11 +11,14 @@ from shutil import copyfile as copy
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from kubeloop.contract.sections import ValidateSection
 from kubeloop.data.casting import MARKS
-from kubeloop.data.engine import batches, connect, literal, one, quoted, scan
+from kubeloop.data.engine import BATCH_ROWS, batches, connect, literal, one, quoted, scan
 from kubeloop.data.history import LastSnapshot, keep_if_passed, last_snapshot
 from kubeloop.data.mended import mended_rows, replay, with_digest
 from kubeloop.data.rules import Rule, rules_of
@@ -39,11 +42,13 @@ class _Broken:
 
     Attributes:
         rule: Which.
+        place: Its number among all rules.
         count: How many rows.
         examples: The first of them, counted from 1 in the order of the snapshot.
     """
 
     rule: Rule
+    place: int
     count: int
     examples: list[int]
 
@@ -78,7 +83,8 @@ def validate(
 ) -> tuple[Decision, dict[str, Any]]:
     """Hold every row against the contract's rules, and the table against what it must be as a whole.
 
-    One scan counts what breaks each row rule and gathers what the checks need; further ones run over what was found.
+    One scan holds all row rules against all rows, a second one gathers what the checks of the table need; what is said
+    of broken rows comes from them alone.
 
     Args:
         section: The contract's part.
@@ -102,15 +108,15 @@ def validate(
     rules = rules_of(section.data, section.target.output, before.types, scan(table), _placing_columns(section))
     aggregates = Aggregates(section.data, before.types)
     with staged(valid) as kept, staged(quarantine) as aside, connect(spill := kept / "spill") as connection:
-        broken, seen = _look(connection, table, rules, aggregates)
-        found = [each.rule for each in broken]
-        after = _write_valid(connection, table, found, kept, before)
-        set_aside = _write_quarantine(connection, table, found, aside, before)
+        broken = _set_aside(connection, table, rules)
+        seen = _look(connection, table, aggregates, before.rows)
+        after = _write_valid(connection, table, kept, before)
+        set_aside = _write_quarantine(connection, broken, aside, before)
         back = 0
         if mended is not None:
             needed = _placing_columns(section)
             after, set_aside, back = replay(connection, section, mended, kept, aside, needed)
-            broken = _still_broken(connection, table, broken) if back else broken
+            broken = _still_broken(connection, broken) if back else broken
         checks = list(_row_checks(connection, table, section, before, broken, set_aside.rows))
         if before.rows:
             checks += snapshot_checks(section, seen, moment, last)
@@ -148,61 +154,83 @@ def _rule_facts(rule: Rule, found: _Broken | None, rows: int) -> dict[str, Any]:
     }
 
 
-def _look(connection: Any, table: Path, rules: list[Rule], aggregates: Aggregates) -> tuple[list[_Broken], Seen]:
-    """The rules that are broken, and what the table's checks need: one scan; a second one where rules are broken."""
-    parts = ["count(*)", *(rule.hint or f"count_if({rule.broken})" for rule in rules), *aggregates.sql]
-    rows, *found = one(connection, f"SELECT {', '.join(parts)} FROM {scan(table)}")
-    suspects = [(rule, count) for rule, count in zip(rules, found[: len(rules)], strict=True) if count]
-    seen = aggregates.read(rows, tuple(found[len(rules) :]))
-    return list(_broken(connection, table, suspects)), seen
+def _set_aside(connection: Any, table: Path, rules: list[Rule]) -> list[_Broken]:
+    """Put the rows that break a rule into the temporary table `aside`, with a column per rule; the rules broken.
+
+    One scan, in which each rule is held once against each row.
+    """
+    flags = [f"{rule.broken} AS {_flag(place)}" for place, rule in enumerate(rules)]
+    listed = ", ".join(["* EXCLUDE (file_row_number)", "file_row_number + 1 AS _row", *flags])
+    marked = f"SELECT {listed} FROM {scan(table)}"
+    test = " OR ".join(_flag(place) for place in range(len(rules))) or "false"
+    connection.execute(f"CREATE TEMP TABLE aside AS SELECT * FROM ({marked}) WHERE {test}").fetchall()
+    parts = [f"count_if({_flag(place)})" for place in range(len(rules))]
+    parts += [f"min(_row, {_EXAMPLES}) FILTER (WHERE {_flag(place)})" for place in range(len(rules))]
+    values = one(connection, f"SELECT {', '.join(parts)} FROM aside") if rules else ()
+    counts, rows = values[: len(rules)], values[len(rules) :]
+    found = enumerate(zip(rules, counts, rows, strict=True))
+    return [
+        _Broken(rule, place, int(count), [int(row) for row in first]) for place, (rule, count, first) in found if count
+    ]
 
 
-def _broken(connection: Any, table: Path, found: list[tuple[Rule, int]]) -> Iterator[_Broken]:
-    """Broken rules with example rows, and the true count where only a hint was known."""
-    if not found:
-        return
-    parts = [f"min(file_row_number + 1, {_EXAMPLES}) FILTER (WHERE {rule.broken})" for rule, _ in found]
-    parts += [f"count_if({rule.broken})" if rule.hint else str(count) for rule, count in found]
-    values = one(connection, f"SELECT {', '.join(parts)} FROM {scan(table)}")
-    for (rule, _), rows, count in zip(found, values[: len(found)], values[len(found) :], strict=True):
-        yield _Broken(rule, int(count), [int(row) for row in rows])
+def _flag(place: int) -> str:
+    """SQL of the column of `aside` that says whether a row breaks a rule."""
+    return quoted(f"\x1f{place}")
 
 
-def _still_broken(connection: Any, table: Path, broken: list[_Broken]) -> list[_Broken]:
+def _look(connection: Any, table: Path, aggregates: Aggregates, rows: int) -> Seen:
+    """What the table's checks need to know of it."""
+    asked = aggregates.sql
+    found = one(connection, f"SELECT {', '.join(asked)} FROM {scan(table)}") if asked else ()
+    return aggregates.read(rows, found)
+
+
+def _still_broken(connection: Any, broken: list[_Broken]) -> list[_Broken]:
     """Broken rules without the rows that have come back mended."""
-    away = "file_row_number + 1 NOT IN (SELECT _row FROM good)"
-    parts = [f"count_if({each.rule.broken})" for each in broken]
-    counts = one(connection, f"SELECT {', '.join(parts)} FROM {scan(table)} WHERE {away}")
+    parts = [f"count_if({_flag(each.place)})" for each in broken]
+    counts = one(connection, f"SELECT {', '.join(parts)} FROM aside WHERE _row NOT IN (SELECT _row FROM good)")
     return [replace(each, count=int(count)) for each, count in zip(broken, counts, strict=True) if count]
 
 
-def _write_valid(connection: Any, table: Path, rules: list[Rule], partial: Path, before: TableFacts) -> TableFacts:
+def _write_valid(connection: Any, table: Path, partial: Path, before: TableFacts) -> TableFacts:
+    away = connection.execute("SELECT _row - 1 AS n FROM aside").fetchnumpy()["n"]
     marked = [name for name in MARKS if name in before.types]
-    if not rules and not marked:
+    if not len(away) and not marked:
         for name in (PART, FACTS):  # the same rows are the same bytes
             copy(table / name, partial / name)
         return before
+    kept = np.ones(before.rows, bool)
+    kept[away] = False
     types = {name: kind for name, kind in before.types.items() if name not in MARKS}
-    test = " OR ".join(rule.broken for rule in rules) or "false"
-    listed = ", ".join(quoted(name) for name in types)
-    known = None
-    if not marked and before.total is not None:
+    with pq.ParquetFile(table / PART) as file:
+        schema = pa.schema([file.schema_arrow.field(name) for name in types])
         # What is left has the whole table's digest less that of the few rows that are set aside.
-        with batches(connection, f"SELECT {listed} FROM {scan(table)} WHERE {test}") as reader:
-            known = TableDigest(reader.schema, before.rows, before.total)
-            for batch in reader:
-                known.remove(batch)
-    with batches(connection, f"SELECT {listed} FROM {scan(table)} WHERE NOT ({test})") as reader:
-        return write_parts(reader.schema, reader, partial, types, known)
+        known = None if marked or before.total is None else TableDigest(schema, before.rows, before.total)
+        rows = _kept(file.iter_batches(BATCH_ROWS, columns=list(types)), kept, known)
+        return write_parts(schema, rows, partial, types, known)
 
 
-def _write_quarantine(connection: Any, table: Path, rules: list[Rule], partial: Path, before: TableFacts) -> TableFacts:
+def _kept(batches: Iterable[Any], kept: npt.NDArray[np.bool_], known: TableDigest | None) -> Iterator[Any]:
+    """The rows that are kept; the others are taken out of the digest."""
+    start = 0
+    for batch in batches:
+        mask = kept[start : start + batch.num_rows]
+        start += batch.num_rows
+        if mask.all():
+            yield batch
+            continue
+        if known is not None:
+            known.remove(batch.filter(pa.array(~mask)))
+        yield batch.filter(pa.array(mask))
+
+
+def _write_quarantine(connection: Any, broken: list[_Broken], partial: Path, before: TableFacts) -> TableFacts:
     names = [name for name in before.types if name not in MARKS]
-    test = " OR ".join(rule.broken for rule in rules) or "false"
-    texts = ", ".join(f"CASE WHEN {rule.broken} THEN {_reason(rule)} END" for rule in rules) or "NULL"
+    texts = ", ".join(f"CASE WHEN {_flag(each.place)} THEN {_reason(each.rule)} END" for each in broken) or "NULL"
     listed = ", ".join(quoted(name) for name in before.types)
-    columns = f"{listed}, file_row_number + 1 AS _row, concat_ws('; ', {texts}) AS _reasons"
-    with batches(connection, f"SELECT {columns} FROM {scan(table)} WHERE {test}") as reader:
+    columns = f"{listed}, _row, concat_ws('; ', {texts}) AS _reasons"
+    with batches(connection, f"SELECT {columns} FROM aside ORDER BY _row") as reader:
         schema = with_digest(pa.RecordBatch.from_pylist([], reader.schema), names).schema
         found = (with_digest(batch, names) for batch in reader)
         return write_parts(schema, found, partial, {name: before.types[name] for name in names})

@@ -28,7 +28,7 @@ COLUMNS = {
 }
 ROWS = ["Canary1,1980-01-01,100,1,0", "Canary2,1980-01-02,200,2,1", "Canary1,1980-01-01,,3,0", "Canary4,,400,4,1"]
 BAD = ["Wrong5,1980-01-05,500,5,0", "Canary6,never,600,6,1", "Canary7,1980-01-07,7,7,0"]
-CANARIES = ("anary", "rong", "1980", "400", "600")
+CANARIES = ("anary", "rong", "1980-01", "400.0", "600.0")
 RULES = ({"name": "paid", "expression": "pay > x"},)
 
 
