@@ -148,6 +148,21 @@ def write_split_page(report: "HTML", facts: dict[str, Any]) -> None:
     _write_page(report, page("Split", [split_section(facts)]))
 
 
+def write_search_page(report: "HTML", facts: dict[str, Any]) -> None:
+    """What was searched, and what came of it."""
+    from kubeloop.reports.search_page import search_section
+    from kubeloop.reports.sections import page
+
+    _write_page(report, page("Search", [search_section(facts)]))
+
+
+def choice_text(facts: dict[str, Any]) -> str:
+    """What `train` gets of the facts of `tune`, as parameter text."""
+    from kubeloop.contract.text import encode_document
+
+    return encode_document({key: facts[key] for key in ("parameters", "estimator", "leave_out") if key in facts})
+
+
 def write_train_page(report: "HTML", facts: dict[str, Any]) -> None:
     """What was trained."""
     from kubeloop.reports.sections import page, train_section

@@ -1,12 +1,24 @@
-"""Choosing hyperparameters."""
+"""Choosing hyperparameters: the contract's own, or the best of a search on the development rows."""
 
-from typing import Any
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from kubeloop.contract.sections import TuneSection
+from kubeloop.contract.sections import TrainSection, TuneSection
+from kubeloop.errors import KubeloopError, PermanentError
+from kubeloop.site.model import Site
+
+if TYPE_CHECKING:
+    from kubeloop.experiments.search import Search
+    from kubeloop.experiments.trials import Outcome, Trial
+
+FOLDER = "searches"
+"""Below the home: a folder a search, by the digest of all that decides it."""
 
 
 def choose(section: TuneSection) -> dict[str, Any]:
-    """The parameters to train with.
+    """The contract's own parameters.
 
     Args:
         section: The estimator with the contract's own parameters.
@@ -15,3 +27,170 @@ def choose(section: TuneSection) -> dict[str, Any]:
         Facts: `parameters`, and `source`, which says where they came from.
     """
     return {"parameters": dict(section.estimator.parameters), "source": "contract"}
+
+
+def tune(section: TuneSection, train: TrainSection, development: Path, trials: Path, site: Site) -> dict[str, Any]:
+    """Search, if the contract asks for it.
+
+    The champion's parameters are the first trial and the contract's own the second, where they lie in the search's
+    ranges. A search that was killed, or that was run before on the same rows, is taken up where it was.
+
+    Args:
+        section: The contract's part.
+        train: What the trial program trains.
+        development: Table folder; no other rows are read.
+        trials: Takes the table of all trials (see `trials.table_of`); untouched without a search.
+        site: Where; its home keeps what the search has learnt.
+
+    Returns:
+        Facts of `choose`, or `parameters`, `source` (`search`), `estimator`, `leave_out`, `search` (what was searched
+        and how it ended) and `trials` (number, status, reason, value, seconds, parameters, metrics of each).
+
+    Raises:
+        PermanentError: No trial succeeded.
+    """
+    if section.search is None:
+        return choose(section)
+    from kubeloop.experiments.trials import write_trials
+
+    search, outcome, first = _search(section, train, development, site)
+    write_trials(search, outcome.trials, trials)
+    if outcome.best is None:
+        raise _nothing(outcome)
+    return facts_of(section, search, outcome, first)
+
+
+def _search(
+    section: TuneSection, train: TrainSection, development: Path, site: Site
+) -> "tuple[Search, Outcome, list[str]]":
+    from kubeloop.data.tables import read_facts
+    from kubeloop.digests import document_digest
+    from kubeloop.experiments.contracted import search_of
+    from kubeloop.experiments.local import Place, run_local
+    from kubeloop.experiments.trial import write_order
+
+    if site.home is None:
+        raise PermanentError(
+            "a search was expected to run on a machine with a home, and this Site has none",
+            "give the Site a home on a volume",
+        )
+    digest = read_facts(development).digest
+    led = first_assignments(section, train, site)
+    first = [assignment for _, assignment in led]
+    parts = [section.model_dump(mode="json"), train.model_dump(mode="json"), digest, first]
+    folder = site.home / FOLDER / document_digest(parts).removeprefix("sha256-")[:16]
+    order = folder / "order.json"
+    write_order(order, section, train, development, digest)
+    command = [sys.executable, "-m", "kubeloop.experiments.trial", str(order)]
+    search = search_of(section, train.metrics.primary, command)
+    outcome = run_local(search, Place(folder, site.home, folder), seed=section.seed, first=first, on_trial=_tell)
+    return search, outcome, [name for name, _ in led]
+
+
+def _tell(trial: "Trial", best: "Trial | None") -> None:
+    found = f"{trial.value:.6g}" if trial.value is not None else trial.reason
+    sys.stdout.write(f"trial {trial.number}: {trial.status} {found}" + (f"; best {best.value:.6g}\n" if best else "\n"))
+    sys.stdout.flush()
+
+
+def first_assignments(section: TuneSection, train: TrainSection, site: Site) -> list[tuple[str, dict[str, str]]]:
+    """Who comes first, and with which parameters: the champion, then the contract; defaults fill up both."""
+    from kubeloop.experiments.contracted import assignment_of
+    from kubeloop.learning.estimators import make_estimator
+
+    own = section.estimator
+    defaults = make_estimator(own, own.parameters, train.target.task, train.seed).get_params(deep=False)
+    led: list[tuple[str, str, Mapping[str, Any]]] = []
+    champion = champion_parameters(site, section.name)
+    if champion is not None:
+        kind = champion[0]
+        led.append(("champion", kind, {**(defaults if kind == own.kind else {}), **champion[1]}))
+    led.append(("contract", own.kind, defaults))
+    found: list[tuple[str, dict[str, str]]] = []
+    for who, kind, parameters in led:
+        assignment = assignment_of(section, kind, parameters)
+        if assignment and assignment not in [known for _, known in found]:
+            found.append((who, assignment))
+    return found
+
+
+def champion_parameters(site: Site, name: str) -> tuple[str, dict[str, Any]] | None:
+    """Estimator and parameters of the champion, by its manifest; None where there is none, or it cannot be read."""
+    import json
+
+    import sqlalchemy as sa
+
+    from kubeloop.packaging.store import fetch
+    from kubeloop.registry.champions import champion
+    from kubeloop.store import open_engine
+
+    try:
+        engine = open_engine(site)
+        try:
+            row = champion(engine, site.namespace, name)
+        finally:
+            engine.dispose()
+        if row is None:
+            return None
+        manifest = json.loads((fetch(site, row.digest) / "manifest.json").read_text(encoding="utf-8"))
+        words = manifest["estimator"]
+        return str(words["kind"]), dict(words["parameters"])
+    except (KubeloopError, sa.exc.SQLAlchemyError, OSError, ValueError, KeyError):
+        return None  # it only would have come first; the gate is what holds against the champion
+
+
+def facts_of(section: TuneSection, search: "Search", outcome: "Outcome", first: list[str]) -> dict[str, Any]:
+    """A finished search as facts of the task."""
+    from kubeloop.experiments.contracted import choice_of
+    from kubeloop.experiments.importance import importance
+    from kubeloop.experiments.trials import FAILURES
+
+    best = outcome.best
+    assert best is not None
+    objective = search.objective
+    began, ended = min(t.started for t in outcome.trials), max(t.finished for t in outcome.trials)
+    return {
+        **choice_of(section, best.assignment),
+        "source": "search",
+        "search": {
+            "metric": objective.metric,
+            "direction": objective.direction,
+            "algorithm": search.algorithm.name,
+            "parallel": search.budget.parallel,
+            "best": best.number,
+            "value": best.value,
+            "first": {who: number for number, who in enumerate(first)},
+            "failed": sum(trial.status in FAILURES for trial in outcome.trials),
+            "kept": outcome.kept,
+            "ended": outcome.ended,
+            "reason": outcome.reason,
+            "importance": importance(search, outcome.trials, section.seed),
+            "seconds": (ended - began).total_seconds(),
+            "parameters": [
+                {"name": p.name, "kind": p.kind, "log": p.log, "low": p.low, "high": p.high, "values": list(p.values)}
+                for p in search.parameters
+            ],
+        },
+        "trials": [
+            {
+                "number": trial.number,
+                "status": trial.status,
+                "reason": trial.reason,
+                "value": trial.value,
+                "seconds": trial.seconds,
+                "started": trial.started.isoformat(),
+                "parameters": search.active(trial.assignment),
+                "metrics": dict(trial.metrics),
+            }
+            for trial in outcome.trials
+        ],
+    }
+
+
+def _nothing(outcome: "Outcome") -> PermanentError:
+    reasons = dict.fromkeys(trial.reason for trial in outcome.trials)
+    return PermanentError(
+        f"none of the {len(outcome.trials)} trials of the search succeeded: {'; '.join(list(reasons)[:3])}",
+        "mend what the reasons name, or narrow the ranges under search: in loop.yaml",
+        trials=len(outcome.trials),
+    )

@@ -17,7 +17,7 @@ def train(
 
     Args:
         contract: TrainSection as escaped canonical JSON.
-        parameters: The estimator's parameters, from `tune`.
+        parameters: What `tune` chose.
         development: Rows with a `_fold` column; never a test row.
         model: The fitted pipeline (skops), its schema, and how its training rows can be told.
         metrics: Cross-validated means.
@@ -29,11 +29,12 @@ def train(
     from kubeloop.contract import decode
     from kubeloop.contract.sections import TrainSection
     from kubeloop.contract.text import decode_document
+    from kubeloop.learning.choice import chosen
     from kubeloop.learning.training import train as fit
     from kubeloop.tracking.task import task
 
     with task("train") as run:
         places = (Path(development.path), Path(model.path))
-        run.facts = fit(decode(contract, TrainSection), decode_document(parameters), *places)
+        run.facts = fit(*chosen(decode(contract, TrainSection), decode_document(parameters)), *places)
         artifacts.log_cross_validation(metrics, run.facts)
         artifacts.write_train_page(report, run.facts)

@@ -87,7 +87,11 @@ def _split(facts: dict[str, Any]) -> str:
 
 
 def _tune(facts: dict[str, Any]) -> str:
-    return f"parameters from the {facts['source']}"
+    search = facts.get("search")
+    if not search:
+        return f"parameters from the {facts['source']}"
+    tried = f"{len(facts['trials'])} trials, {search['failed']} failed"
+    return f"{search['algorithm']}: {tried}; best {search['metric']} {search['value']:.4f} (trial {search['best']})"
 
 
 def _train(facts: dict[str, Any]) -> str:

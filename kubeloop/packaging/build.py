@@ -32,6 +32,7 @@ from kubeloop.packaging.manifest import (
     Place,
     Rows,
 )
+from kubeloop.packaging.plans import take_plan
 from kubeloop.packaging.sources import write_sources
 from kubeloop.packaging.staging import staged_folder
 from kubeloop.packaging.verify import verify
@@ -63,7 +64,7 @@ def build(model: Path, contract: Contract, evaluation: Mapping[str, Any], data_d
         with staged_folder(out) as stage:
             (stage / ESTIMATOR).write_bytes(_estimator(model))
             _was_judged(file_digest(stage / ESTIMATOR), evaluation)
-            manifest = _manifest(described, contract, evaluation, data_digest, stage)
+            manifest = _manifest(described, contract, evaluation, data_digest, stage, model)
             digest = manifest.digest()
             (stage / MANIFEST).write_text(manifest.text(), encoding="ascii")
             _write_detached(stage / DETACHED, evaluation)
@@ -104,7 +105,12 @@ def _was_judged(digest: str, evaluation: Mapping[str, Any]) -> None:
 
 
 def _manifest(
-    described: Mapping[str, Any], contract: Contract, evaluation: Mapping[str, Any], data_digest: str, stage: Path
+    described: Mapping[str, Any],
+    contract: Contract,
+    evaluation: Mapping[str, Any],
+    data_digest: str,
+    stage: Path,
+    model: Path,
 ) -> Manifest:
     """The manifest of the files in `stage`; writes the README there, for it needs the same facts."""
     try:
@@ -114,6 +120,8 @@ def _manifest(
         judgement = Judgement(gate=decision.gate, verdict=decision.verdict)
         write_sources(stage, contract, described.get("code"))
         golden = _golden(stage / ESTIMATOR, described, features)
+        classes = tuple(described.get("classes") or ())
+        plan = take_plan(model, stage, file_digest(stage / ESTIMATOR), golden, features, classes)
         environment = _environment(described["libraries"])
         readme = readme_of(contract, features, metrics, judgement, golden, environment.libraries)
         (stage / README).write_text(readme, encoding="utf-8")
@@ -122,9 +130,12 @@ def _manifest(
             name=contract.name,
             task=described["task"],
             features=features,
-            classes=tuple(described.get("classes") or ()),
+            classes=classes,
             positive=described.get("positive"),
-            estimator={"kind": contract.estimator.kind, "parameters": described.get("parameters", {})},
+            estimator={
+                "kind": described.get("estimator", contract.estimator.kind),
+                "parameters": described.get("parameters", {}),
+            },
             files={
                 path.relative_to(stage).as_posix(): file_digest(path)
                 for path in sorted(stage.rglob("*"))
@@ -140,6 +151,7 @@ def _manifest(
             environment=environment,
             code_version=__version__,
             user_code=described.get("code"),
+            scoring_plan=plan,
         )
     except (KeyError, ValidationError) as error:
         raise PermanentError(

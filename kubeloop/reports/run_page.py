@@ -13,6 +13,7 @@ from kubeloop.reports import sections, words
 from kubeloop.reports.facts import count, duration, mapping, moment, number, plural, shown, text
 from kubeloop.reports.judgement import ordered
 from kubeloop.reports.look import render, shell
+from kubeloop.reports.search_page import search_section
 from kubeloop.reports.troubles import Trouble, trouble_of, troubles_of
 from kubeloop.reports.verdicts import blocking, next_steps
 from kubeloop.site.model import Site
@@ -255,6 +256,7 @@ def _parts(run: _Run) -> list[Markup]:
     return [
         sections.data_section(data, None, troubles_of(task("ingest"), gate), absent),
         sections.split_section(run.facts("split"), troubles_of(task("split")), absent),
+        *([search_section(tune)] if tune.get("search") else []),
         sections.train_section(trained, troubles_of(task("tune"), task("train")), absent),
         sections.evaluation_section(
             run.facts("evaluate"), evaluate.decision if evaluate else None, troubles_of(evaluate), absent

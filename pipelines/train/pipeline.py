@@ -71,12 +71,18 @@ def train_pipeline(  # noqa: PLR0913 - a pipeline's parameters are its form in t
             split(contract=split_contract, snapshot=snapshot, table=validated.outputs["valid"]),
             timeout_s=60 * MINUTE,
         )
-        # A search works on the development rows; until it reads them, the order alone says so.
-        tuned = pure(tune(contract=tune_contract), timeout_s=10 * MINUTE).after(parted)
+        tuned = pure(
+            tune(
+                contract=tune_contract,
+                train_contract=train_contract,
+                development=parted.outputs["development"],
+            ),
+            timeout_s=24 * 60 * MINUTE,
+        )
         trained = pure(
             train(
                 contract=train_contract,
-                parameters=tuned.output,
+                parameters=tuned.outputs["Output"],
                 development=parted.outputs["development"],
             ),
             timeout_s=120 * MINUTE,
