@@ -131,7 +131,7 @@ class PlanProof(_Part):
 
     training_rows: int = Field(ge=0)
     adversarial_rows: int = Field(ge=0, description="Ties at thresholds, neighbouring floats, gaps, extreme values.")
-    max_difference: float = Field(ge=0, description="At most this; relative to a value above 1.")
+    max_difference: float = Field(ge=0, description="The power of ten that none exceeds; relative to a value above 1.")
     flips: Literal[0] = 0
     evaluators: tuple[str, ...] = Field(description="All of them answered with the same bits.")
 

@@ -69,7 +69,7 @@ def _operation(step: Operation, codes: Sizes, where: str) -> None:
         codes[step.out] = codes[step.reads[0]]
     elif step.name == "dates":
         _want(bool(((step.ints >= 0) & (step.ints < len(DATE_PARTS))).all()), f"{where}: there is no such part")
-    elif step.name in ("days", "bins"):
+    elif step.name == "days":
         _want(bool((np.diff(step.floats) > 0).all()), f"{where}: its numbers do not ascend")
     elif step.name == "forest":
         _forest(step, where)
@@ -145,7 +145,6 @@ _SHAPES: dict[str, tuple[bool, Callable[[Operation], bool] | None]] = {
     "product": (False, lambda step: len(step.reads) == 2 and step.width == 1),
     "dates": (False, lambda step: len(step.reads) == 1 and len(step.ints) == step.width),
     "days": (False, lambda step: len(step.reads) == step.width == 1),
-    "bins": (False, lambda step: len(step.reads) == step.width == 1),
     "linear": (False, _dense),
     "gauss": (False, _gauss),
     "two": (False, lambda step: len(step.reads) == 1 and step.width == 2),

@@ -169,6 +169,7 @@ _BY_NAME: dict[str, Compile] = {
     "RandomForestClassifier": trees.forest,
     "RandomForestRegressor": trees.forest,
     "Ridge": _affine,
+    "RidgeCV": _affine,
     "StackingClassifier": _stacking,
     "StackingRegressor": _stacking,
     "VotingClassifier": _voting,

@@ -167,11 +167,6 @@ def _finite(step: Operation, x: Floats) -> Floats:
     return np.empty((0, x.shape[1]))
 
 
-def _bins(step: Operation, x: Floats) -> Floats:
-    found: Floats = np.searchsorted(step.floats, x[0], side="right").astype(np.float64)[np.newaxis]
-    return found
-
-
 STEPS: dict[str, Step] = {
     "fill": _fill,
     "subtract": lambda step, x: x - _column(step.floats),
@@ -187,7 +182,6 @@ STEPS: dict[str, Step] = {
     "product": lambda step, x: x[:1] * x[1:],
     "dates": _dates,
     "days": _days,
-    "bins": _bins,
     "linear": _linear,
     "forest": run_forest,
     "gauss": _gauss,
@@ -213,7 +207,7 @@ def run(plan: Plan, inputs: Floats) -> Floats:
 
     Args:
         plan: Checked by `check.check_plan`.
-        inputs: (n, inputs) float64, as `plan` describes them.
+        inputs: (inputs, n) float64, as `plan` describes them.
 
     Returns:
         (n, k) float64: probabilities, or one value.
@@ -221,8 +215,8 @@ def run(plan: Plan, inputs: Floats) -> Floats:
     Raises:
         Unscorable: scikit-learn would refuse a row.
     """
-    slots = np.empty((plan.slots, len(inputs)))
-    slots[: inputs.shape[1]] = inputs.T
+    slots = np.empty((plan.slots, inputs.shape[1]))
+    slots[: len(inputs)] = inputs
     with np.errstate(all="ignore"):
         for step in plan.operations:
             slots[step.out : step.out + step.width] = STEPS[step.name](step, slots[list(step.reads)])

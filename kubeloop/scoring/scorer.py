@@ -1,16 +1,16 @@
 """The scorer of a package: rows as they come in, answers as they go out, by the plan alone."""
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kubeloop.errors import InputError
 from kubeloop.learning.inputs import InputColumn, cells
 from kubeloop.scoring.check import check_plan
 from kubeloop.scoring.errors import Unscorable
-from kubeloop.scoring.operations import run
+from kubeloop.scoring.operations import CODES, run
 from kubeloop.scoring.plan import Floats, Plan, read_plan
 
 __all__ = ["Scorer", "Unscorable", "load_scorer"]
@@ -43,7 +43,7 @@ class Scorer:
     Args:
         plan: The plan; it is checked here.
         schema: The features.
-        native: Whether the compiled evaluator is used where there is one.
+        native: Whether the compiled evaluator is used where there is one; its NumPy twin gives the same bits.
 
     Raises:
         IntegrityError: The plan is not whole.
@@ -53,8 +53,10 @@ class Scorer:
         check_plan(plan, len(schema))
         self.plan = plan
         self._schema = list(schema)
-        self._codes = [None if texts is None else _codes(texts, column) for texts, column in _pairs(plan, schema)]
-        self._program: Any = None
+        self._codes = [
+            None if texts is None else {text: float(code) for code, text in enumerate(texts)} for texts in plan.texts
+        ]
+        self._program = _program(plan, self._schema, self._codes, self._cell) if native else None
 
     @property
     def evaluator(self) -> str:
@@ -73,13 +75,14 @@ class Scorer:
         Raises:
             Unscorable: The schema refuses a cell, scikit-learn would refuse the row, or an answer is not finite.
         """
-        width = len(self._schema)
+        if self._program is not None:
+            answers: list[list[float]] = self._program.rows(rows)
+            return answers
         for place, row in enumerate(rows):
-            if len(row) != width:
+            if not isinstance(row, list | tuple) or len(row) != len(self._schema):
                 raise Unscorable(place)
-        if not rows:
-            return []
-        found: list[list[float]] = self.score_columns(list(zip(*rows, strict=True)), len(rows)).tolist()
+        columns = list(zip(*rows, strict=True)) or [()] * len(self._schema)
+        found: list[list[float]] = self.score_columns(columns, len(rows)).tolist()
         return found
 
     def score_columns(self, columns: Sequence[Any], rows: int) -> Floats:
@@ -96,42 +99,48 @@ class Scorer:
         Raises:
             Unscorable: As `score_rows`.
         """
-        return self.score_encoded(self.encode(columns, rows))
-
-    def encode(self, columns: Sequence[Any], rows: int) -> Floats:
-        """(n, inputs) float64, each column contiguous: columns as the plan reads them.
-
-        Raises:
-            Unscorable: The schema refuses a cell.
-        """
         if len(columns) != len(self._schema) or any(len(column) != rows for column in columns):
             raise Unscorable
-        made = np.empty((rows, len(columns)), order="F")
+        made = np.empty((len(columns), rows))
         for place, values in enumerate(columns):
-            made[:, place] = self.encode_column(place, values)
-        return made
+            self.encode(place, values, made[place])
+        return self.score_encoded(made)
 
-    def encode_column(self, place: int, values: Any) -> Floats:
-        """(n,) float64: one column as the plan reads it.
+    def encode(self, place: int, values: Any, out: Floats) -> None:
+        """One column as the plan reads it.
+
+        Args:
+            place: Which feature.
+            values: (n,) array or list of cells.
+            out: (n,) float64, contiguous; is filled.
 
         Raises:
             Unscorable: The schema refuses a cell.
         """
         column = self._schema[place]
+        if column["kind"] == "number" and isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
+            out[:] = values
+            refused = np.isinf(out) if column["nullable"] else ~np.isfinite(out)
+            if refused.any():
+                raise Unscorable(int(np.argmax(refused)))
+            return
+        plain = values.tolist() if isinstance(values, np.ndarray) else values
+        if self._program is not None:
+            self._program.column(place, plain, out)
+            return
         try:
-            plain = values if hasattr(values, "dtype") and values.dtype.kind == "f" else list(values)
-            found = cells(plain, column)
+            found = cells(list(plain), column)
         except InputError as error:
             row = error.context.get("row")
             raise Unscorable(row - 1 if isinstance(row, int) else None) from None
         codes = self._codes[place]
-        return found if codes is None else np.array([codes.of(text) for text in found.tolist()], dtype=np.float64)
+        out[:] = found if codes is None else [_code(codes, text) for text in found.tolist()]
 
     def score_encoded(self, inputs: Floats) -> Floats:
         """Answers to encoded columns.
 
         Args:
-            inputs: (n, inputs) float64 from `encode`.
+            inputs: (features, n) float64, contiguous, each row filled by `encode`.
 
         Returns:
             (n, k) float64.
@@ -139,32 +148,56 @@ class Scorer:
         Raises:
             Unscorable: scikit-learn would refuse the row, or an answer is not finite.
         """
+        if self._program is not None:
+            made = np.empty((inputs.shape[1], len(self.plan.result)))
+            self._program.encoded(inputs, made)
+            return made
         found = run(self.plan, inputs)
         good = np.isfinite(found).all(axis=1)
         if not good.all():
             raise Unscorable(int(np.argmin(good)))
         return found
 
-
-class _Codes:
-    """Texts of a category and their codes."""
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._codes: Mapping[str, float] = {text: float(code) for code, text in enumerate(texts)}
-        self._unknown = float(len(texts))
-
-    def of(self, text: str | None) -> float:
-        """The code of a text by the rule of `kubeloop.learning.inputs`."""
-        return self._unknown + 1.0 if text is None else self._codes.get(text, self._unknown)
+    def _cell(self, place: int, value: object) -> float:
+        """One cell that is not plainly of its column's type, by the rule that made the training frame."""
+        try:
+            found = cells([value], self._schema[place])[0]
+        except InputError:
+            raise Unscorable from None
+        codes = self._codes[place]
+        return float(found) if codes is None else _code(codes, found)
 
 
-def _codes(texts: Sequence[str], column: InputColumn) -> _Codes:
-    return _Codes(texts)
+def _code(codes: Mapping[str, float], text: str | None) -> float:
+    """The code of a text that went through the schema's rule; unknown and missing ones come after the known."""
+    return len(codes) + 1.0 if text is None else codes.get(text, float(len(codes)))
 
 
-def _pairs(plan: Plan, schema: Sequence[InputColumn]) -> list[tuple[tuple[str, ...] | None, InputColumn]]:
-    return list(zip(plan.texts, schema, strict=True))
-
-
-Resolve = Callable[[int, object], float]
-Array = NDArray[Any]
+def _program(plan: Plan, schema: Sequence[InputColumn], codes: Sequence[dict[str, float] | None], resolve: Any) -> Any:
+    """The compiled evaluator's program; None where it was not built."""
+    try:
+        from kubeloop.scoring import _native  # type: ignore[attr-defined,unused-ignore]
+    except ImportError:
+        return None
+    if sys.byteorder != "little":
+        return None
+    steps = tuple(
+        (CODES[step.name], np.array(step.reads, dtype=np.int32), step.out, step.width, step.floats, step.ints)
+        for step in plan.operations
+    )
+    # A text that an encoder knows and the schema does not goes through the schema's rule first.
+    tables = tuple(
+        None if known is None else {text: known[text] for text in column["categories"] or ()}
+        for known, column in zip(codes, schema, strict=True)
+    )
+    return _native.Program(
+        steps,
+        plan.slots,
+        np.array(plan.result, dtype=np.int32).tobytes(),
+        "".join(column["kind"][0] for column in schema).encode("ascii"),
+        bytes(int(column["nullable"]) for column in schema),
+        np.array([0 if known is None else len(known) + 2 for known in codes], dtype=np.int32).tobytes(),
+        tables,
+        resolve,
+        Unscorable,
+    )
