@@ -1,6 +1,6 @@
 """The process behind an endpoint: one verified package as a kserve.Model in kserve.ModelServer.
 
-python -m kubeloop.serving.predictor --package DIR --name NAME --http-port N [--grpc-port N | --no-grpc]
+python -m kubeloop.serving.predictor --package DIR --name NAME --http-port N [--grpc-port N | --no-grpc [--workers N]]
 """
 
 import argparse
@@ -33,6 +33,8 @@ class Options:
         http_fd: A listening socket handed on by the parent instead: no other process can take its port meanwhile.
         grpc_port: Port for V2 over gRPC; None: no gRPC.
         mode: Which answers a classifier gives; None: as the package's contract says.
+        workers: Processes that share the port.
+        tally: Where a worker counts: file descriptor of the shared memory, its place, how many there are.
     """
 
     package: Path
@@ -42,6 +44,8 @@ class Options:
     http_fd: int | None
     grpc_port: int | None
     mode: "Mode | None"
+    workers: int
+    tally: tuple[int, int, int] | None
 
 
 def options(arguments: Sequence[str]) -> Options:
@@ -57,7 +61,11 @@ def options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--grpc-port", type=int, default=8081)
     parser.add_argument("--no-grpc", action="store_true")
     parser.add_argument("--answers", choices=["labels", "probabilities", "both"], default=None)
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the port; gRPC needs just one")
+    parser.add_argument("--tally", type=_three, default=None, help=argparse.SUPPRESS)
     found = parser.parse_args(arguments)
+    if found.workers < 1 or (found.workers > 1 and not found.no_grpc):
+        parser.error("--workers is at least 1, and more than one need --no-grpc: a gRPC port cannot be shared")
     return Options(
         package=found.package,
         name=found.name,
@@ -66,7 +74,14 @@ def options(arguments: Sequence[str]) -> Options:
         http_fd=found.http_fd,
         grpc_port=None if found.no_grpc else found.grpc_port,
         mode=found.answers,
+        workers=found.workers,
+        tally=found.tally,
     )
+
+
+def _three(text: str) -> tuple[int, int, int]:
+    memory, place, workers = map(int, text.split(":"))
+    return memory, place, workers
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -75,6 +90,11 @@ def main(arguments: Sequence[str]) -> int:
     for name in THREADS:
         os.environ.setdefault(name, "1")
     listener = None if chosen.http_fd is None else socket.socket(fileno=chosen.http_fd)
+    if chosen.workers > 1:
+        from kubeloop.serving.workers import BACKLOG, run
+
+        with listener or socket.create_server((chosen.host, chosen.http_port), backlog=BACKLOG) as shared:
+            return run(worker_arguments(chosen), shared, chosen.workers)
     # kserve reads sys.argv when it is imported, and would take our flags for its own.
     sys.argv = sys.argv[:1]
     import uvloop
@@ -91,6 +111,12 @@ def main(arguments: Sequence[str]) -> int:
     except asyncio.CancelledError:
         return 0
     return 0
+
+
+def worker_arguments(chosen: Options) -> list[str]:
+    """The command line of one of several workers, without its socket."""
+    mode = [] if chosen.mode is None else ["--answers", chosen.mode]
+    return ["--package", str(chosen.package), "--name", chosen.name, "--host", chosen.host, "--no-grpc", *mode]
 
 
 def mode_of(found: object) -> "Mode":

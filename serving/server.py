@@ -46,7 +46,7 @@ class Server(ModelServer):  # type: ignore[misc]
         self._listener = listener
         self.model = PackageModel(chosen.name, chosen.package, chosen.mode)
         self._front: Front | None = None
-        self.tally = Tally(chosen.name)
+        self.tally = Tally(chosen.name, *(chosen.tally or ()))
         REGISTRY.register(self.tally)
         repository = ModelRepository()
         repository.update(self.model)

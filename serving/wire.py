@@ -25,7 +25,7 @@ Rows = list[Any]
 
 OUTPUTS = ("predictions", "probabilities")
 
-_LONGEST = 2000  # characters of an error: it may quote a name that the client made up
+_LONGEST = 1000  # characters of a problem, and of a mend
 _NOT_JSON = re.compile(rb"\b(?:NaN|Infinity)\b")
 
 
@@ -185,8 +185,9 @@ def v1_error(error: InputError) -> dict[str, Any]:
 
 def v2_error(error: InputError) -> dict[str, Any]:
     """A client's mistake in V2's own shape."""
-    text = f"{error.problem}; {error.fix}"
-    return {"error": text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."}
+    # What a client made up may be quoted in either; neither shall crowd out the other.
+    parts = (error.problem, error.fix)
+    return {"error": "; ".join(part if len(part) <= _LONGEST else f"{part[:_LONGEST]}..." for part in parts)}
 
 
 def dump(document: Any) -> bytes:

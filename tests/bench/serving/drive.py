@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from servers import Running
-from workload import COLUMNS, NAME, TEXTS, rows
+from tests.bench.serving.servers import Running
+from tests.bench.serving.workload import COLUMNS, NAME, TEXTS, rows
 
 PATHS = {"V1": f"/v1/models/{NAME}:predict", "V2": f"/v2/models/{NAME}/infer"}
 _SCRIPT = """

@@ -1,4 +1,4 @@
-"""Ours against a stock KServe sklearn server, interleaved, in one run: `python harness.py [--stock TREE]`.
+"""Ours against a stock KServe server, interleaved, in one run: `python -m tests.bench.serving.harness [--stock TREE]`.
 
 Without a tree it measures against `kserve.Model` with scikit-learn, and says that no ratio to stock was measured. CPU
 per request is the figure to go by: it holds still where the machine does not. Both sides' answers are compared with
@@ -17,11 +17,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import drive
-import servers
-import workload
-from drive import Measured
-from servers import Running
+from tests.bench.serving import drive, servers, workload
+from tests.bench.serving.drive import Measured
+from tests.bench.serving.servers import Running
 
 TARGETS = {
     ("LR", "V1", 1, 16): 100.0,

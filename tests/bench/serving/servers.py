@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from workload import NAME
+
+from tests.bench.serving.workload import NAME
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PREDICT_PROBA": "true"}
 

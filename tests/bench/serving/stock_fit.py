@@ -26,8 +26,8 @@ ESTIMATORS = {
 def main(table: str, model: str, folder: str, rows: str) -> None:
     data = pd.read_json(table, orient="split", convert_dates=False)
     x, y = data.drop(columns=["label"]), data["label"]
-    texts = [name for name in x if name.startswith("c")]
-    numbers = [name for name in x if name.startswith("n")]
+    texts = [name for name in map(str, x) if name.startswith("c")]
+    numbers = [name for name in map(str, x) if name.startswith("n")]
     preparation = ColumnTransformer(
         [
             ("texts", OneHotEncoder(handle_unknown="ignore", sparse_output=False), texts),
