@@ -20,6 +20,8 @@ COMMANDS: dict[str, str] = {
     "predict": "Score rows with a registered model.",
     "capacity": "Find what an endpoint carries, and how it should scale.",
     "quarantine": "See the rows that were set aside, mend them, let them back in.",
+    "log": "Keep what was asked and answered, and see how good the answers were.",
+    "labels": "Tell the log what came true.",
     "status": "Show what is champion, what serves, and where they disagree.",
     "versions": "List the versions of a model, and review one.",
     "compare": "Show what differs between two versions.",

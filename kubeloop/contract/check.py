@@ -30,6 +30,7 @@ def problems_of(contract: Contract) -> list[Problem]:
         check_judgement,
         check_personal,
         _serving,
+        _log,
         _size,
     )
     return [problem for rule in rules for problem in rule(contract)]
@@ -114,6 +115,18 @@ def _derived_target(c: Contract, expression: str) -> Iterator[Problem]:
 def _serving(c: Contract) -> Iterator[Problem]:
     replicas = c.serving.replicas
     yield from ordered(replicas.minimum, replicas.maximum, ("serving", "replicas"), ("minimum", "maximum"))
+
+
+def _log(c: Contract) -> Iterator[Problem]:
+    """Names of what is hashed or dropped; a misspelt one would be logged in clear."""
+    log = c.monitoring.log
+    for word, names in (("hash", log.hash), ("drop", log.drop)):
+        for place, name in enumerate(names):
+            if name not in c.data.columns:
+                yield unknown(("monitoring", "log", word, place), "a column of data.columns", name, c.data.columns)
+    both = sorted(set(log.hash) & set(log.drop))
+    if both:
+        yield wrong(("monitoring", "log", "drop"), "columns that are not hashed, too", both[0])
 
 
 def _size(c: Contract) -> Iterator[Problem]:

@@ -60,7 +60,33 @@ class Detectors(Strict):
     )
 
 
+class Log(Strict):
+    """What is kept of requests and answers. Only columns of the model are, whatever else a request holds."""
+
+    mode: Literal["required", "bounded"] = Field(
+        "required", description="required: an answer waits until it is on disk; bounded: it leaves at once."
+    )
+    keep: Duration = Field("90d", description="How long rows stay in the log, such as 90d.")
+    hash: tuple[str, ...] = Field((), description="Features whose values are logged as keyed hashes.")
+    drop: tuple[str, ...] = Field((), description="Features whose values are not logged.")
+    keys: Literal["plain", "hashed"] | None = Field(
+        None,
+        description="How business keys are logged; if not given: hashed where a column of data.id is pii, else plain.",
+    )
+
+
+class Labels(Strict):
+    """The truth, which comes late."""
+
+    maturity: Duration = Field("30d", description="So long after a prediction its label is there, if it ever comes.")
+    coverage_at_least: float = Field(
+        0.5, ge=0, le=1, description="Share of mature rows with a label, below which they tell nothing."
+    )
+
+
 class Monitoring(Strict):
     """Watching the endpoint."""
 
+    log: Log = Log()
+    labels: Labels = Labels()
     detectors: Detectors = Detectors()

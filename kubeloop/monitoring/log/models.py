@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from kubeloop.contract.monitoring import Log
 from kubeloop.digests import canonical_json, document_digest
 from kubeloop.learning.inputs import InputColumn, Kind
 from kubeloop.packaging.manifest import Manifest, Value
@@ -77,16 +78,31 @@ def read_model(version: str, text: str) -> LoggedModel:
 
 
 def model_of(manifest: Manifest, version: str) -> LoggedModel:
-    """The logged model of a package, every column kept as it comes.
+    """The logged model of a package, with what its contract says of privacy.
 
     Args:
         manifest: The package's.
         version: What its events will say: the digest, unless the InferenceService's annotation says otherwise.
     """
+    contract = manifest.contract
+    log = Log.model_validate((contract.get("monitoring") or {}).get("log") or {})
+
+    def kept(name: str) -> Literal["plain", "hashed", "dropped"]:
+        return "dropped" if name in log.drop else "hashed" if name in log.hash else "plain"
+
     return LoggedModel(
         version=version,
         task=manifest.task,
-        columns=tuple(LoggedColumn(name=feature.name, kind=feature.kind) for feature in manifest.features),
+        columns=tuple(
+            LoggedColumn(name=feature.name, kind=feature.kind, kept=kept(feature.name)) for feature in manifest.features
+        ),
         classes=manifest.classes,
         positive=manifest.positive,
+        keys=log.keys or ("hashed" if _personal_id(contract) else "plain"),
     )
+
+
+def _personal_id(contract: Mapping[str, Any]) -> bool:
+    data = contract.get("data") or {}
+    columns = data.get("columns") or {}
+    return any((columns.get(name) or {}).get("policy") == "pii" for name in data.get("id") or ())

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from kubeloop.monitoring.log.models import LoggedModel
 
 REQUEST = "org.kubeflow.serving.inference.request"
@@ -62,14 +64,20 @@ class SinkProcess:
             assert status == 200, body
         return self
 
+    def itself(self) -> psutil.Process:
+        """The sink, also where it runs below another command."""
+        assert self.process is not None
+        first = psutil.Process(self.process.pid)
+        return first.children()[0] if self._before else first
+
     def kill(self) -> None:
         assert self.process is not None
-        self.process.kill()
+        self.itself().kill()
         self.process.wait()
 
     def stop(self) -> int:
         assert self.process is not None
-        self.process.terminate()
+        self.itself().terminate()
         return self.process.wait(60)
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ def binary(name: str, datatype: str, shape: list[int], size: int) -> dict[str, o
     return {"name": name, "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": size}}
 
 
-def structured(event_id: str, body: dict[str, object], **more: object) -> dict[str, object]:
+def structured(event_id: str, body: object, **more: object) -> dict[str, object]:
     found: dict[str, object] = {
         "specversion": "1.0",
         "id": event_id,

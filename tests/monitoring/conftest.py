@@ -14,7 +14,7 @@ from kubeloop.site import Site
 from kubeloop.store import open_engine
 
 _spec = importlib.util.spec_from_file_location(
-    "kubeloop_test_store", Path(__file__).parents[2] / "store" / "conftest.py"
+    "kubeloop_test_store", Path(__file__).parents[1] / "store" / "conftest.py"
 )
 assert _spec is not None
 assert _spec.loader is not None
