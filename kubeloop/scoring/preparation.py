@@ -252,10 +252,17 @@ def _days(program: Program, fitted: Any, slots: Slots) -> Slots:
     return [program.add("days", [slot], 1, np.unique(fitted.days))[0] for slot in slots]
 
 
+def _passed(program: Program, fitted: Any, slots: Slots) -> Slots:
+    if fitted.func is not None:
+        raise Refused("a function as a transformer")
+    return slots
+
+
 _BY_NAME: dict[str, Compile] = {
     "ColumnTransformer": _columns,
     "DateParts": _dates,
     "DayInList": _days,
+    "FunctionTransformer": _passed,
     "JoinedCategories": _joined,
     "KeptColumns": _kept,
     "MaxAbsScaler": _affine(("divide", "scale_")),
@@ -272,15 +279,29 @@ _BY_NAME: dict[str, Compile] = {
 }
 
 
+def _apart(joined: str) -> list[str | None]:
+    """The parts that `JoinedCategories` put together, each behind its length."""
+    found: list[str | None] = []
+    while joined:
+        size, _, rest = joined.partition(":")
+        length = max(0, int(size))
+        found.append(None if int(size) < 0 else rest[:length])
+        joined = rest[length:]
+    return found
+
+
 def widened(fitted: Any, names: Sequence[str]) -> dict[str, set[str]]:
-    """Texts that the encoders of a pipeline know, by column, as far as they read columns as they come."""
+    """Texts that the encoders of a pipeline know, by column, joined ones taken apart."""
     found: dict[str, set[str]] = {}
     for _, step in getattr(fitted, "steps", [("", fitted)]):
         for _, part, columns in getattr(step, "transformers_", ()):
             parts = [inner for _, inner in getattr(part, "steps", [("", part)])]
-            if any(type(inner).__name__ == "JoinedCategories" for inner in parts) or isinstance(part, str):
+            places = [] if isinstance(part, str) else _places(columns, list(names))
+            if any(type(inner).__name__ == "JoinedCategories" for inner in parts):
+                for joined in np.asarray(parts[-1].categories_[0]).tolist():
+                    for place, text in zip(places, _apart(joined), strict=True):
+                        found.setdefault(names[place], set()).update([] if text is None else [text])
                 continue
-            places = _places(columns, list(names))
             for inner in parts:
                 for place, known in zip(places, getattr(inner, "categories_", ()), strict=False):
                     texts = {text for text in np.asarray(known).tolist() if isinstance(text, str)}

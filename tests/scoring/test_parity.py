@@ -83,7 +83,7 @@ REGRESSORS = {
     "boosting": GradientBoostingRegressor(n_estimators=8, random_state=0),
     "hist": HistGradientBoostingRegressor(max_iter=10, random_state=0),
     "ada": AdaBoostRegressor(n_estimators=9, random_state=0),
-    "perceptron": MLPRegressor((9,), activation="tanh", max_iter=20, random_state=0),
+    "perceptron": MLPRegressor(hidden_layer_sizes=(9,), activation="tanh", max_iter=20, random_state=0),
     "voting": VotingRegressor([("a", Ridge()), ("b", DecisionTreeRegressor(max_depth=4))]),
     "stacking": StackingRegressor(
         [("a", Ridge()), ("b", DecisionTreeRegressor(max_depth=4))], Ridge(), cv=2, passthrough=True
