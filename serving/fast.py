@@ -113,7 +113,7 @@ class Codec:
         if json_length is not None:
             inputs = _with_data(inputs, memoryview(body)[json_length:])
         for item in inputs:
-            if type(item) is not dict or item.keys() not in _TENSORS:
+            if type(item) is not dict or item.keys() not in _TENSORS or type(item["name"]) is not str:
                 raise Unscorable
         if len(inputs) == 1 and (len(_shape(inputs[0])) == 2 or inputs[0]["name"] not in self._known):
             return self._one(inputs[0]), request_id
@@ -158,7 +158,7 @@ class Codec:
             shape, data, name = item["shape"], item["data"], item["name"]
             if (shape != [size] and shape != [size, 1]) or type(data) is not list or len(data) != size:
                 raise Unscorable
-            if type(name) is not str or name in columns:
+            if name in columns:
                 raise Unscorable
             _typed(data, item["datatype"])
             columns[name] = data

@@ -108,14 +108,15 @@ class PackageModel(Model):  # type: ignore[misc]
             PermanentError: It answers otherwise than when judged.
         """
         package = read_package(self._folder)
-        hold(package.golden, package.predict(list(package.golden.requests)))
+        answers = package.predict(list(package.golden.requests))
+        hold(package.golden, answers)
         serving = package.manifest.contract.get("serving") or {}
         self._mode = self._asked or mode_of(serving.get("answers"))
         self.promise_s = Slo.model_validate(serving.get("slo") or {}).p99_ms / 1e3
         self.codec = Codec(package, self._mode, self.name)
         self.scorer = load_scorer(package)
         if self.scorer is not None:
-            hold(package.golden, answers_of(self.scorer, package))
+            hold(package.golden, with_plan(answers, self.scorer, package))
         self._package = package
 
     def load(self) -> bool:
@@ -245,12 +246,16 @@ class PackageModel(Model):  # type: ignore[misc]
         return InferResponse(payload.id, self.name, outputs, model_version=self.version)
 
 
-def answers_of(scorer: Scorer, package: Package) -> Answers:
-    """What a compiled plan answers to the golden requests: it too must answer as judged, on this machine."""
-    scores = np.asarray(scorer.score_rows([list(request) for request in package.golden.requests]))
+def with_plan(answers: Answers, scorer: Scorer, package: Package) -> Answers:
+    """The answers to the golden requests, by the plan where it takes one: it too must answer as judged."""
+    scores = scores_of(answers)
+    for place, request in enumerate(package.golden.requests):
+        with suppress(Unscorable):
+            (scores[place],) = scorer.score_rows([list(request)])
+    found = np.asarray(scores)
     if package.task == "regression":
-        return Answers(values=scores[:, 0])
-    return Answers(labels=class_array(package.classes)[scores.argmax(axis=1)], probabilities=scores)
+        return Answers(values=found[:, 0])
+    return Answers(labels=class_array(package.classes)[found.argmax(axis=1)], probabilities=found)
 
 
 def _values(item: Any) -> list[Any] | None:

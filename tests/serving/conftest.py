@@ -18,6 +18,7 @@ from kubeloop.decisions import Check, decide
 from kubeloop.learning.training import train
 from kubeloop.packaging.build import build
 from kubeloop.packaging.read import read_package
+from kubeloop.scoring.prepare import prepare
 from kubeloop.serving import process
 from kubeloop.site import Site, laptop
 
@@ -66,6 +67,7 @@ def make_package(folder: Path, seed: int, task: str = "binary", **more: Any) -> 
     data = folder / f"data-{seed}"
     facts = write_table(table(seed, task == "regression"), data)
     train(sections_of(agreed).train, {}, data, folder / f"model-{seed}")
+    prepare(folder / f"model-{seed}", data)
     estimate = {"value": 0.8, "low": 0.7, "high": 0.9, "method": "delong", "n": 30}
     decision = decide("model", [Check(name="threshold", verdict="pass", reason="good enough")])
     evaluation = {"metrics": {agreed.metrics.primary: estimate}, "decision": decision}

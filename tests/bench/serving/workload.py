@@ -13,6 +13,7 @@ from kubeloop.data.tables import write_table
 from kubeloop.decisions import Check, decide
 from kubeloop.learning.training import train
 from kubeloop.packaging.build import build
+from kubeloop.scoring.prepare import prepare
 
 NAME = "bench"
 TEXTS = tuple(f"c{i}" for i in range(5))
@@ -64,6 +65,7 @@ def package(model: str, folder: Path, p99_ms: float = 60_000.0) -> Path:
     frame = frame.assign(key=np.arange(len(frame)), _fold=np.arange(len(frame)) % 5)
     facts = write_table(pa.Table.from_pandas(frame, preserve_index=False), data)
     train(sections_of(agreed).train, {}, data, folder / "model")
+    prepare(folder / "model", data)
     decision = decide("model", [Check(name="threshold", verdict="pass", reason="good enough")])
     estimate = {"value": 0.8, "low": 0.7, "high": 0.9, "method": "delong", "n": 30}
     evaluation = {"metrics": {"roc_auc": estimate}, "decision": decision}
