@@ -122,7 +122,7 @@ class Api:
     def delete(self, kind: Kind, name: str) -> None:
         """Delete an object; one that is not there is deleted already."""
         try:
-            self._json("DELETE", self._path(kind, name), [("propagationPolicy", "Foreground")])
+            self._json("DELETE", self._path(kind, name), [("propagationPolicy", "Background")])
         except Refused as refused:
             if refused.status != 404:
                 raise self.explained(refused, "delete", kind) from refused

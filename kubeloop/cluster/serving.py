@@ -1,5 +1,6 @@
 """Make the InferenceService of a model serve one package, or leave everything as it was."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,9 @@ from kubeloop.cluster.drift import drift
 from kubeloop.cluster.follow import follow
 from kubeloop.cluster.inference_service import PACKAGE, REVISION, InferenceService
 from kubeloop.errors import KubeloopError, PermanentError
+
+_GONE_S = 30.0
+_POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def serve(api: Api, service: InferenceService, deadline_s: float, *, force: bool
         seconds = follow(api, name, service.revision, deadline_s)
     except BaseException:  # also a cancel: what was not there before must not stay behind
         if before is None and revision_of(api, name)[1] == service.revision:
-            api.delete(ISVC, name)
+            _take_away(api, name)
         raise
     url = str(applied.get("status", {}).get("address", {}).get("url") or _url(api, name))
     return Served(not same, round(seconds, 3), previous, tuple(str(item) for item in changes), url)
@@ -73,6 +77,14 @@ def revision_of(api: Api, name: str) -> tuple[str | None, str | None]:
     """Package and revision that the cluster was last told to serve; None, None where there is no such service."""
     live = api.get(ISVC, name)
     return _annotation(live, PACKAGE), _annotation(live, REVISION)
+
+
+def _take_away(api: Api, name: str) -> None:
+    """Delete a service and wait until it is gone, so that whoever tries again meets nothing of it."""
+    api.delete(ISVC, name)
+    end = time.monotonic() + _GONE_S
+    while api.get(ISVC, name) is not None and time.monotonic() < end:
+        time.sleep(_POLL_S)
 
 
 def _apply(api: Api, document: dict[str, Any], name: str, *, force: bool) -> dict[str, Any]:

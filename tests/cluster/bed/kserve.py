@@ -40,6 +40,8 @@ def install() -> None:
     kinds = [item for item in kept if item["kind"] == "CustomResourceDefinition"]
     rest = [item for item in kept if item not in hooks and item not in kinds]
     _apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, _certificate(), *kinds])
+    # A controller that starts before its kinds are known ends at once, and is kept waiting by its own back-off.
+    run("kubectl", "wait", "--for=condition=Established", "crd/inferenceservices.serving.kserve.io", "--timeout=60s")
     _apply(rest)
     run("kubectl", "-n", NAMESPACE, "rollout", "status", "deploy/kserve-controller-manager", "--timeout=120s")
     _apply(hooks)
