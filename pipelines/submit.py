@@ -41,6 +41,24 @@ class Prepared:
         return file
 
 
+def connect(host: str) -> Any:
+    """A client of a KFP server.
+
+    Raises:
+        InputError: Nothing there speaks KFP.
+    """
+    from kfp import Client
+
+    try:
+        return Client(host=host)
+    except Exception as error:  # noqa: BLE001 - its constructor lets everything through that a network can do
+        raise InputError(
+            f"a KFP server was expected at {host}, and {type(error).__name__} came",
+            "set KFP_HOST or --host to the URL of ml-pipeline's API, such as http://localhost:8888",
+            host=host,
+        ) from None
+
+
 def prepare(compiled: Path, images: Mapping[str, str], *, caching: bool = True) -> Prepared:
     """A compiled pipeline with the images that shall run.
 

@@ -1,7 +1,6 @@
 """Submit, schedule and wait, against a KFP server that refuses unknown fields and plays faults."""
 
 import pytest
-from kfp import Client
 
 from kubeloop.errors import InputError, PermanentError, TransientError
 from kubeloop.pipelines import submit
@@ -19,7 +18,7 @@ def server():
 
 @pytest.fixture
 def client(server):
-    return Client(host=server.url)
+    return submit.connect(server.url)
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +143,25 @@ def test_the_stub_refuses_what_the_api_does_not_know():
 
     run = {"display_name": "x", "runtime_config": {"parameters": {}, "colour": 1}, "size": 2}
     assert unknown_fields(run, kfp_server_api.V2beta1Run) == ["runtime_config.colour", "size"]
+
+
+def test_a_host_that_is_no_kfp_is_said():
+    with pytest.raises(InputError, match=r"a KFP server was expected at http://127\.0\.0\.1:9"):
+        submit.connect("http://127.0.0.1:9")
+
+
+def test_the_commands_submit_and_schedule(server, tmp_path, root, capsys):
+    from kubeloop.cli.main import main
+
+    lock = tmp_path / "images.lock"
+    lock.write_text("\n".join(f"{name}: {image}" for name, image in LOCK.items()))
+    common = [str(root / "examples/heart/loop.yaml"), "--host", server.url, "--images", str(lock)]
+    with pytest.raises(SystemExit) as ended:
+        main(["submit", *common])
+    assert (ended.value.code, "next       kubeloop wait runs-0" in capsys.readouterr().out) == (0, True)
+    with pytest.raises(SystemExit):
+        main(["schedule", *common, "--cron", "0 0 3 * * *"])
+    assert "made       scheduled" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["schedule", *common, "--cron", "0 3 * * *"])
+    assert (ended.value.code, "six fields" in capsys.readouterr().err) == (2, True)

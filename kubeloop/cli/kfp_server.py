@@ -1,0 +1,66 @@
+"""What `submit`, `schedule` and `wait` share: the server, the lock of images, the outcome of a run."""
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kubeloop.errors import InputError
+
+if TYPE_CHECKING:
+    from kubeloop.pipelines.submit import Prepared
+    from kubeloop.site import Site
+
+HOST = click.option("--host", envvar="KFP_HOST", required=True, help="URL of the KFP API.  [env: KFP_HOST]")
+LOCK = click.option(
+    "--images",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default="images.lock",
+    show_default=True,
+    help="YAML: each image of the pipeline, and the name:tag@sha256:... that runs in its place.",
+)
+
+
+def prepared(images: Path, *, caching: bool) -> "Prepared":
+    """The train pipeline with the images of a lock.
+
+    Raises:
+        InputError: The lock is no mapping, or lacks an image.
+    """
+    import yaml
+
+    from kubeloop.pipelines.compile import compiled_path
+    from kubeloop.pipelines.submit import prepare
+
+    lock = yaml.safe_load(images.read_text(encoding="utf-8"))
+    if not isinstance(lock, dict):
+        raise InputError(f"{images} should map images to digests, got {type(lock).__name__}", "see `submit --help`")
+    return prepare(compiled_path("train"), lock, caching=caching)
+
+
+def arguments_of(contract: Path, site_name: str) -> dict[str, str]:
+    """The pipeline's arguments from a contract as it is at a Site."""
+    from kubeloop.contract.load import read_contract
+    from kubeloop.contract.sites import at_site
+    from kubeloop.pipelines.arguments import train_arguments
+
+    return train_arguments(at_site(read_contract(contract), site_name))
+
+
+def now() -> dt.datetime:
+    """The clock of a command."""
+    return dt.datetime.now(dt.UTC)
+
+
+def stuck_pod(site: "Site", run_id: str) -> str | None:
+    """A pod of a run that cannot start, in a sentence; None where all can, or the Site names no cluster."""
+    if site.cluster is None:
+        return None
+    from kubeloop.cluster.api import POD, connect
+    from kubeloop.cluster.pods import symptoms
+
+    for pod in connect(site).list(POD, f"pipeline/runid={run_id}"):
+        for found in symptoms(pod, "", float("inf")):
+            return f"{pod['metadata']['name']}: {found.what}: {found.detail}; {found.fix}"
+    return None

@@ -1,0 +1,51 @@
+"""`kubeloop submit`."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import click
+
+from kubeloop.cli.kfp_server import HOST, LOCK
+from kubeloop.cli.options import CONTRACT, JSON
+
+
+@click.command(
+    "submit",
+    epilog="""\b
+Examples:
+  kubeloop submit --host http://localhost:8888
+  kubeloop submit examples/heart/loop.yaml --no-cache --json
+  cat images.lock
+    ghcr.io/kubeloop/pipeline:0.1.0: ghcr.io/kubeloop/pipeline:0.1.0@sha256:...""",
+)
+@CONTRACT
+@HOST
+@LOCK
+@click.option("--site", "site_name", default="cluster", show_default=True, help="Whose overrides in loop.yaml hold.")
+@click.option("--experiment", help="Its experiment.  [default: the contract's name]")
+@click.option("--no-cache", is_flag=True, help="Run every task anew, also inside of conditions.")
+@JSON
+def command(
+    contract: Path, host: str, images: Path, site_name: str, experiment: str | None, no_cache: bool, as_json: bool
+) -> None:
+    """Run the loop of CONTRACT on a Kubeflow: the pipeline that runs here, with its images by digest.
+
+    The pipeline is uploaded once a version; arguments are held against it before anything is sent.
+    """
+    from kubeloop.cli import kfp_server
+    from kubeloop.contract.load import read_contract
+    from kubeloop.pipelines import submit
+
+    arguments = kfp_server.arguments_of(contract, site_name)
+    pipeline = kfp_server.prepared(images, caching=not no_cache)
+    submit.check_arguments(pipeline, arguments)
+    client, name = submit.connect(host), read_contract(contract).name
+    with tempfile.TemporaryDirectory() as scratch:
+        title = submit.run_name(name, kfp_server.now())
+        run_id = submit.submit(client, pipeline, arguments, experiment or name, title, Path(scratch))
+    if as_json:
+        click.echo(json.dumps({"run": run_id, "pipeline": pipeline.name, "version": pipeline.version}))
+        return
+    click.echo(f"submitted  {run_id}  {pipeline.name} version {pipeline.version}")
+    click.echo(f"next       kubeloop wait {run_id}")

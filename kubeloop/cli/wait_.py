@@ -1,0 +1,54 @@
+"""`kubeloop wait`."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import click
+
+from kubeloop.cli.kfp_server import HOST
+from kubeloop.cli.options import HOME, JSON, SITE, existing_site
+
+
+@click.command(
+    "wait",
+    epilog="""\b
+Examples:
+  kubeloop wait 3f2c... --site cluster
+  kubeloop wait 3f2c... --deadline 7200 --json""",
+)
+@click.argument("run_id")
+@HOST
+@HOME
+@SITE
+@click.option("--deadline", "deadline_s", default=3600.0, show_default=True, help="Seconds; the run itself goes on.")
+@JSON
+def command(run_id: str, host: str, home: Path | None, site_name: str, deadline_s: float, as_json: bool) -> None:
+    """Wait for the end of RUN_ID on a Kubeflow, and say what its gates said.
+
+    A pod that cannot start is named within a minute. Verdict and reasons come from the records in the Site's store, for
+    the server itself keeps none. Exits with 3 when a gate refused, 1 when it failed or was cancelled.
+    """
+    from kubeloop.cli.kfp_server import stuck_pod
+    from kubeloop.errors import PermanentError, from_dict
+    from kubeloop.pipelines.submit import connect, wait
+    from kubeloop.tracking.record import read_run
+
+    site = existing_site(home, site_name)
+    ended = wait(connect(host), run_id, deadline_s, partial(stuck_pod, site, run_id))
+    record = read_run(site, run_id)
+    stopped = next((task.error for task in record.tasks if task.error), None)
+    decided = [task.decision for task in record.tasks if task.decision]
+    verdict = decided[-1].verdict if decided else None
+    if as_json:
+        click.echo(json.dumps({"run": run_id, "ended": ended, "verdict": verdict, "error": stopped}))
+    else:
+        click.echo(f"{ended:<10} {run_id}  verdict {verdict or '-'}")
+    if ended == "cancelled":
+        raise PermanentError(f"the run {run_id} was cancelled", "submit it again if it is still wanted", run=run_id)
+    if ended == "failed":
+        raise (
+            from_dict(stopped)
+            if stopped
+            else PermanentError(f"the run {run_id} failed, and no task said why", "see its pods in the Kubeflow UI")
+        )
