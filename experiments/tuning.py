@@ -57,7 +57,11 @@ def tune(section: TuneSection, train: TrainSection, development: Path, trials: P
     write_trials(search, outcome.trials, trials)
     if outcome.best is None:
         raise _nothing(outcome)
-    return facts_of(section, search, outcome, first)
+    from kubeloop.experiments.contracted import choice_of
+    from kubeloop.experiments.facts import facts_of
+
+    choice = choice_of(section, outcome.best.assignment)
+    return {**choice, "source": "search", **facts_of(search, outcome, section.seed, first)}
 
 
 def _search(
@@ -137,54 +141,6 @@ def champion_parameters(site: Site, name: str) -> tuple[str, dict[str, Any]] | N
         return str(words["kind"]), dict(words["parameters"])
     except (KubeloopError, sa.exc.SQLAlchemyError, OSError, ValueError, KeyError):
         return None  # it only would have come first; the gate is what holds against the champion
-
-
-def facts_of(section: TuneSection, search: "Search", outcome: "Outcome", first: list[str]) -> dict[str, Any]:
-    """A finished search as facts of the task."""
-    from kubeloop.experiments.contracted import choice_of
-    from kubeloop.experiments.importance import importance
-    from kubeloop.experiments.trials import FAILURES
-
-    best = outcome.best
-    assert best is not None
-    objective = search.objective
-    began, ended = min(t.started for t in outcome.trials), max(t.finished for t in outcome.trials)
-    return {
-        **choice_of(section, best.assignment),
-        "source": "search",
-        "search": {
-            "metric": objective.metric,
-            "direction": objective.direction,
-            "algorithm": search.algorithm.name,
-            "parallel": search.budget.parallel,
-            "best": best.number,
-            "value": best.value,
-            "first": {who: number for number, who in enumerate(first)},
-            "failed": sum(trial.status in FAILURES for trial in outcome.trials),
-            "kept": outcome.kept,
-            "ended": outcome.ended,
-            "reason": outcome.reason,
-            "importance": importance(search, outcome.trials, section.seed),
-            "seconds": (ended - began).total_seconds(),
-            "parameters": [
-                {"name": p.name, "kind": p.kind, "log": p.log, "low": p.low, "high": p.high, "values": list(p.values)}
-                for p in search.parameters
-            ],
-        },
-        "trials": [
-            {
-                "number": trial.number,
-                "status": trial.status,
-                "reason": trial.reason,
-                "value": trial.value,
-                "seconds": trial.seconds,
-                "started": trial.started.isoformat(),
-                "parameters": search.active(trial.assignment),
-                "metrics": dict(trial.metrics),
-            }
-            for trial in outcome.trials
-        ],
-    }
 
 
 def _nothing(outcome: "Outcome") -> PermanentError:

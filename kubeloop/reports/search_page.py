@@ -35,7 +35,7 @@ def search_section(facts: Facts) -> Markup:
         "search.html.j2",
         empty="",
         keys=[
-            ("Best " + metric_title(name), shown(number(search.get("value")) or 0.0)),
+            ("Best " + metric_title(name), _shown(number(search.get("value")))),
             ("Algorithm", text(search.get("algorithm")) or ""),
             ("Trials", f"{len(trials)}, {plural(count(search.get('failed')) or 0, 'failure')}"),
             ("Seconds of trials", shown(sum(number(trial.get("seconds")) or 0.0 for trial in trials))),
@@ -51,6 +51,10 @@ def search_section(facts: Facts) -> Markup:
     )
 
 
+def _shown(value: float | None) -> str:
+    return "\N{EN DASH}" if value is None else shown(value)
+
+
 def _rank(trial: Facts, lower: bool) -> tuple[bool, float, int]:
     value = number(trial.get("value")) if trial.get("status") == "Succeeded" else None
     return value is None, 0.0 if value is None else (value if lower else -value), count(trial.get("number")) or 0
@@ -63,7 +67,7 @@ def _row(trial: Facts, best: int | None) -> dict[str, Any]:
         "number": count(trial.get("number")),
         "best": trial.get("number") == best,
         "status": text(trial.get("status")) or "",
-        "value": "\N{EN DASH}" if value is None else shown(value),
+        "value": _shown(value),
         "seconds": shown(number(trial.get("seconds")) or 0.0),
         "parameters": parameters,
         "reason": text(trial.get("reason")) or "",
