@@ -41,16 +41,16 @@ def test_lint_exits_with_2_for_errors_alone(file: Callable[[Any], Path], experim
     assert advised.exit_code == 0
     assert "[limit-failures]" in advised.output
     assert "1 piece of advice" in advised.output
-    broken = call("lint", file(experiment(maxTrialCount=0, maxFailedTrialCount=None)))
+    broken = call("lint", file(experiment(parallelTrialCount=0, maxFailedTrialCount=None)))
     assert broken.exit_code == 2
     assert "1 error, 1 piece of advice" in broken.output
     assert "mend: write 1 or more" in broken.output
 
 
 def test_lint_as_json(file: Callable[[Any], Path], experiment: Experiment) -> None:
-    found = json.loads(call("lint", file(experiment(maxTrialCount=0)), "--json").output)
+    found = json.loads(call("lint", file(experiment(parallelTrialCount=0)), "--json").output)
     assert found["errors"] == 1
-    assert found["findings"][0]["path"] == "spec.maxTrialCount"
+    assert found["findings"][0]["path"] == "spec.parallelTrialCount"
 
 
 def test_run_shows_the_best_and_writes_table_and_report(
@@ -74,7 +74,7 @@ def test_run_shows_the_best_and_writes_table_and_report(
 def test_run_sends_nothing_for_a_broken_file(
     file: Callable[[Any], Path], experiment: Experiment, tmp_path: Path
 ) -> None:
-    done = call("run", file(experiment(maxTrialCount=0, parallelTrialCount=0)), "--out", tmp_path / "out")
+    done = call("run", file(experiment(maxFailedTrialCount=-1, parallelTrialCount=0)), "--out", tmp_path / "out")
     assert isinstance(done.exception, InputError)
     assert "(and 1 more)" in done.exception.problem
     assert not (tmp_path / "out").exists()
