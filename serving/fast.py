@@ -69,7 +69,7 @@ class Codec:
         self._outputs = output_names(self._regression, mode)
         self._datatype = label_datatype(self._classes)
         self._labels = [str(label) for label in self._classes] if self._datatype == "BYTES" else self._classes
-        self._head: dict[str, Any] = {"model_name": name, "model_version": package.digest}
+        self._head = orjson.dumps({"model_name": name, "model_version": package.digest})[:-1]
 
     def v1_rows(self, body: bytes) -> Rows:
         """The rows of a V1 body.
@@ -112,12 +112,15 @@ class Codec:
         assert type(inputs) is list
         if json_length is not None:
             inputs = _with_data(inputs, memoryview(body)[json_length:])
-        for item in inputs:
-            if type(item) is not dict or item.keys() not in _TENSORS or type(item["name"]) is not str:
-                raise Unscorable
-        if len(inputs) == 1 and (len(_shape(inputs[0])) == 2 or inputs[0]["name"] not in self._known):
-            return self._one(inputs[0]), request_id
-        return self._each(inputs), request_id
+        first = inputs[0]
+        if type(first) is not dict:
+            raise Unscorable
+        try:
+            if len(inputs) == 1 and (len(first["shape"]) == 2 or first["name"] not in self._known):
+                return self._one(first), request_id
+            return self._each(inputs), request_id
+        except (KeyError, IndexError, TypeError):  # a part is missing, or of a kind that cannot be compared
+            raise Unscorable from None
 
     def columns(self, columns: dict[str, list[Any]]) -> Rows:
         """Rows from one list of cells per column.
@@ -134,34 +137,42 @@ class Codec:
 
     def _one(self, item: dict[str, Any]) -> Rows:
         """The rows of one tensor of all columns."""
-        width, data, shape = self._width, item["data"], item["shape"]
-        if len(shape) != 2 or type(shape[0]) is not int or shape[1] != width or type(data) is not list or not data:
+        width, data, shape, datatype = self._width, item["data"], item["shape"], item["datatype"]
+        if item.keys() not in _TENSORS or type(item["name"]) is not str or type(data) is not list or not data:
+            raise Unscorable
+        if type(shape) is not list or len(shape) != 2 or type(shape[0]) is not int or shape[1] != width:
             raise Unscorable
         if type(data[0]) is list:
             if set(map(type, data)) != {list} or any(len(row) != width for row in data) or len(data) != shape[0]:
                 raise Unscorable
             for row in data:
-                _typed(row, item["datatype"])
+                _typed(row, datatype)
             return data
         if len(data) != shape[0] * width:
             raise Unscorable
-        _typed(data, item["datatype"])
+        _typed(data, datatype)
         return [data[start : start + width] for start in range(0, len(data), width)]
 
     def _each(self, inputs: list[dict[str, Any]]) -> Rows:
         """The rows of one tensor per column."""
-        size = _shape(inputs[0])[0]
-        columns: dict[str, list[Any]] = {}
+        size = inputs[0]["shape"][0]
         if type(size) is not int or size < 1:
             raise Unscorable
+        flat, deep = [size], [size, 1]
+        columns: dict[str, list[Any]] = {}
         for item in inputs:
-            shape, data, name = item["shape"], item["data"], item["name"]
-            if (shape != [size] and shape != [size, 1]) or type(data) is not list or len(data) != size:
+            shape, data = item["shape"], item["data"]
+            # Four keys of which four are read are these four.
+            if (shape != flat and shape != deep) or type(data) is not list or len(data) != size:
                 raise Unscorable
-            if name in columns:
+            if len(item) != len(_TENSOR) and item.keys() != _TENSORS[1]:
                 raise Unscorable
-            _typed(data, item["datatype"])
-            columns[name] = data
+            wanted = _PLAIN[item["datatype"]]
+            if wanted is not None and not wanted.issuperset(map(type, data)):
+                raise Unscorable
+            columns[item["name"]] = data
+        if len(columns) != len(inputs):
+            raise Unscorable
         return self.columns(columns)
 
     def v1_body(self, scores: Scores) -> bytes:
@@ -184,14 +195,13 @@ class Codec:
         Raises:
             Unscorable: A score is not finite.
         """
-        outputs = [
-            {"name": name, "datatype": datatype, "shape": shape, "data": data}
+        outputs = b",".join(
+            b'{"name":"%b","datatype":"%b","shape":%b,"data":%b}'
+            % (name.encode(), datatype.encode(), orjson.dumps(shape), orjson.dumps(data))
             for name, datatype, shape, data in self.tensors(scores)
-        ]
-        document = {**self._head, "outputs": outputs}
-        if request_id is not None:
-            document["id"] = request_id
-        return orjson.dumps(document)
+        )
+        known = b"" if request_id is None else b',"id":' + orjson.dumps(request_id)
+        return b'%b,"outputs":[%b]%b}' % (self._head, outputs, known)
 
     def tensors(self, scores: Scores) -> list[tuple[str, str, list[int], list[Any]]]:
         """The V2 outputs: name, datatype, shape and flat data of each.
@@ -226,13 +236,6 @@ def _parse(body: bytes) -> dict[str, Any]:
     if type(document) is not dict:
         raise Unscorable
     return document
-
-
-def _shape(item: dict[str, Any]) -> list[Any]:
-    shape = item["shape"]
-    if type(shape) is not list or not shape:
-        raise Unscorable
-    return shape
 
 
 def _typed(values: list[Any], datatype: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from grpc import aio  # type: ignore[import-untyped]
+from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady, ServerNotReady
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as rpc
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
@@ -14,7 +15,7 @@ from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 
 from kubeloop.scoring.errors import Unscorable
-from kubeloop.serving.fast import Rows, Scorer
+from kubeloop.serving.fast import Codec, Rows, Scorer
 from kubeloop.serving.model import PackageModel
 from kubeloop.serving.tally import Tally
 
@@ -34,13 +35,18 @@ _RAW = {"FP64": "<f8", "FP32": "<f4", "INT64": "<i8", "INT32": "<i4", "BOOL": "?
 
 
 class Grpc(GRPCServer):  # type: ignore[misc]
-    """kserve's own listens on every address; it offers no other way than to write `start` again."""
+    """kserve's own listens on every address; it offers no other way than to write `start` again.
+
+    Attributes:
+        port: Where it listens, once it does.
+    """
 
     def __init__(self, *arguments: Any, host: str, model: PackageModel, tally: Tally, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._host = host
         self._model = model
         self._tally = tally
+        self.port = 0
 
     async def start(self, max_workers: int) -> None:
         """Serve until `stop`."""
@@ -52,7 +58,7 @@ class Grpc(GRPCServer):  # type: ignore[misc]
         )
         servicer = _Servicer(self._data_plane, self._model_repository_extension, self._model, self._tally)
         rpc.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
-        self._server.add_insecure_port(f"{self._host}:{self._port}")
+        self.port = self._server.add_insecure_port(f"{self._host}:{self._port}")
         await self._server.start()
         await self._server.wait_for_termination()
 
@@ -64,6 +70,7 @@ class _Servicer(InferenceServicer):  # type: ignore[misc]
         super().__init__(plane, extension)
         self._model = model
         self._tally = tally
+        self._template: Any = None
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         """Answer V2."""
@@ -78,52 +85,76 @@ class _Servicer(InferenceServicer):  # type: ignore[misc]
         try:
             answer = await super().ModelInfer(request, context)
             code = 200
+        except InvalidInput:
+            code = 400
+            raise
+        except ModelNotFound:
+            code = 404
+            raise
+        except (ModelNotReady, ServerNotReady):
+            code = 503
+            raise
         finally:
             self._tally.count("grpc", code, perf_counter() - began)
         return answer
 
     def _short(self, request: Any, scorer: Scorer, began: float) -> Any:
-        codec = self._model.codec
-        rows = _rows(request, self._model)
+        codec, answer = self._model.codec, pb.ModelInferResponse()
+        rows = _rows(request, codec, self._model.version)
         if len(rows) > INLINE_ROWS:
             raise Unscorable
         scores = scorer.score_rows(rows)
         outside = codec.rules.outside(rows)
-        answer = pb.ModelInferResponse(model_name=self._model.name, model_version=self._model.version, id=request.id)
-        for name, datatype, shape, data in codec.tensors(scores):
-            output = answer.outputs.add(name=name, datatype=datatype, shape=shape)
+        made = codec.tensors(scores)
+        answer.CopyFrom(self._template or self._made_template(made))
+        if request.id:
+            answer.id = request.id
+        for output, (_, datatype, shape, data) in zip(answer.outputs, made, strict=True):
+            output.shape.extend(shape)
             values = [text.encode() for text in data] if datatype == "BYTES" else data
             getattr(output.contents, _CONTENTS[datatype]).extend(values)
         self._tally.outside(outside)
         self._tally.count("grpc", 200, perf_counter() - began, len(rows))
         return answer
 
+    def _made_template(self, tensors: Sequence[tuple[str, str, list[int], list[Any]]]) -> Any:
+        """What is the same in every answer: copying it costs less than naming it all again."""
+        self._template = pb.ModelInferResponse(model_name=self._model.name, model_version=self._model.version)
+        for name, datatype, _, _ in tensors:
+            self._template.outputs.add(name=name, datatype=datatype)
+        return self._template
 
-def _rows(request: Any, model: PackageModel) -> Rows:
+
+def _rows(request: Any, codec: Codec, version: str) -> Rows:
     """The rows of a request.
 
     Raises:
         Unscorable: It is not plainly right.
     """
-    inputs, raw, names = request.inputs, request.raw_input_contents, model.codec.rules.names
-    if not inputs or request.outputs or (request.model_version and request.model_version != model.version):
+    inputs, raw = request.inputs, request.raw_input_contents
+    asked = request.model_version
+    if not inputs or request.outputs or (asked and asked != version) or (raw and len(raw) != len(inputs)):
         raise Unscorable
-    if raw and len(raw) != len(inputs):
+    shape = inputs[0].shape
+    if not shape or not shape[0]:
         raise Unscorable
-    if len(inputs) == 1 and len(inputs[0].shape) == 2:
-        size, width = inputs[0].shape
+    if len(inputs) == 1 and len(shape) == 2:
         values = _values(inputs[0], raw[0] if raw else None)
-        if width != len(names) or len(values) != size * width or not size:
+        size, width = shape
+        if width != len(codec.rules.names) or len(values) != size * width:
             raise Unscorable
         return [values[start : start + width] for start in range(0, len(values), width)]
-    size = inputs[0].shape[0] if inputs[0].shape else 0
+    size = shape[0]
     columns: dict[str, list[Any]] = {}
     for place, item in enumerate(inputs):
+        shape = item.shape
         values = _values(item, raw[place] if raw else None)
-        if len(values) != size or not size or item.name in columns or list(item.shape) not in ([size], [size, 1]):
+        if len(values) != size or shape[0] != size or (len(shape) != 1 and (len(shape) != 2 or shape[1] != 1)):
             raise Unscorable
         columns[item.name] = values
-    return model.codec.columns(columns)
+    if len(columns) != len(inputs):
+        raise Unscorable
+    return codec.columns(columns)
 
 
 def _values(item: Any, raw: bytes | None) -> list[Any]:
@@ -131,18 +162,16 @@ def _values(item: Any, raw: bytes | None) -> list[Any]:
     if raw is not None:
         if item.HasField("contents") or datatype not in _RAW or len(raw) % np.dtype(_RAW[datatype]).itemsize:
             raise Unscorable
-        return _without_nan(np.frombuffer(raw, _RAW[datatype]).tolist())
-    if datatype not in _CONTENTS:
+        values = np.frombuffer(raw, _RAW[datatype]).tolist()
+    elif datatype in _CONTENTS:
+        values = getattr(item.contents, _CONTENTS[datatype])[:]
+    else:
         raise Unscorable
-    values: Sequence[Any] = getattr(item.contents, _CONTENTS[datatype])
     if datatype == "BYTES":
         try:
             return [value.decode() for value in values]
         except UnicodeDecodeError:
             raise Unscorable from None
-    return _without_nan(list(values))
-
-
-def _without_nan(values: list[Any]) -> list[Any]:
-    """NaN is a missing value."""
-    return [None if value != value else value for value in values]
+    if datatype[0] == "F":  # NaN is a missing value
+        return [None if value != value else value for value in values]
+    return list(values)

@@ -1,0 +1,153 @@
+"""gRPC V2 over loopback: right answers by the short way, and wrong requests as the client's mistakes."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from kserve.model_repository import ModelRepository
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+
+from kubeloop.serving.model import PackageModel
+from kubeloop.serving.rpc import Grpc
+from kubeloop.serving.server import _Closed, _Truthful
+from kubeloop.serving.tally import Tally
+
+ROW = {"age": 61.5, "dose": 0.25, "ward": "north", "smoker": True}
+FIELDS = {"age": "FP64", "dose": "FP64", "ward": "BYTES", "smoker": "BOOL"}
+CONTENTS = {"FP64": "fp64_contents", "BYTES": "bytes_contents", "BOOL": "bool_contents"}
+
+
+@pytest.fixture(scope="module")
+def served(packages: tuple[Path, Path]) -> Iterator[tuple[Any, PackageModel, Tally]]:
+    """A stub's call, the model behind it, and what was counted."""
+    model, tally = PackageModel("toy", packages[0], None), Tally("toy")
+    model.open()
+    model.ready = True
+    assert model.scorer is not None
+    repository = ModelRepository()
+    repository.update(model)
+    loop = asyncio.new_event_loop()
+    limits = {"grpc_max_send_message_length": 2**23, "grpc_max_receive_message_length": 2**23}
+    server = Grpc(
+        0,
+        _Truthful(repository, model),
+        _Closed(repository),
+        kwargs=limits,
+        grace_period=1,
+        host="127.0.0.1",
+        model=model,
+        tally=tally,
+    )
+    ports: list[int] = []
+
+    async def serve() -> None:
+        task = asyncio.create_task(server.start(1))
+        while not server.port:
+            await asyncio.sleep(0.01)
+        ports.append(server.port)
+        await task
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        while not ports:
+            thread.join(0.01)
+            assert thread.is_alive()
+        with grpc.insecure_channel(f"127.0.0.1:{ports[0]}") as channel:
+            call = channel.unary_unary(
+                "/inference.GRPCInferenceService/ModelInfer",
+                request_serializer=pb.ModelInferRequest.SerializeToString,
+                response_deserializer=pb.ModelInferResponse.FromString,
+            )
+            yield call, model, tally
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop)
+        thread.join(10)
+        loop.close()
+        model.pool.shutdown()
+
+
+def request(row: dict[str, Any] = ROW, **more: Any) -> Any:
+    made = pb.ModelInferRequest(model_name="toy", **more)
+    for name, value in row.items():
+        item = made.inputs.add(name=name, datatype=FIELDS[name], shape=[1])
+        plain = value.encode() if isinstance(value, str) else value
+        getattr(item.contents, CONTENTS[FIELDS[name]]).append(plain)
+    return made
+
+
+def counted(tally: Tally) -> dict[str, float]:
+    return {
+        s.labels["code"]: s.value for m in tally.collect() for s in m.samples if s.name == "kubeloop_requests_total"
+    }
+
+
+def test_answers_are_the_packages(served: tuple[Any, PackageModel, Tally]) -> None:
+    call, model, tally = served
+    expected = model.package.predict([ROW])
+    answer = call(request(id="r-1"), timeout=20)
+    assert (answer.model_name, answer.model_version, answer.id) == ("toy", model.version, "r-1")
+    labels, probabilities = answer.outputs
+    assert [text.decode() for text in labels.contents.bytes_contents] == expected.labels.tolist()
+    assert list(probabilities.shape) == [1, 2]
+    assert np.abs(np.array(probabilities.contents.fp64_contents) - expected.probabilities[0]).max() <= 1e-12
+    assert counted(tally)["200"] >= 1
+    again = call(request(), timeout=20)
+    assert again.id == ""
+
+
+def test_raw_contents_and_missing_values(served: tuple[Any, PackageModel, Tally]) -> None:
+    call, model, _ = served
+    wanted = model.package.predict([{**ROW, "dose": None}]).probabilities[0]
+    plain = call(request({**ROW, "dose": float("nan")}), timeout=20)
+    packed = request()
+    for item in packed.inputs:
+        item.ClearField("contents")
+    packed.raw_input_contents.extend(
+        [np.array([61.5]).tobytes(), np.array([np.nan]).tobytes(), b"\x05\x00\x00\x00north", b"\x01"]
+    )
+    raw = call(packed, timeout=20)
+    for found in (list(plain.outputs[1].contents.fp64_contents), list(raw.outputs[1].contents.fp64_contents)):
+        assert np.abs(np.array(found or np.frombuffer(raw.raw_output_contents[1])) - wanted).max() <= 1e-12
+
+
+def wrong_width() -> Any:
+    made = request()
+    del made.inputs[0]
+    return made
+
+
+def text_for_a_number() -> Any:
+    made = request()
+    made.inputs[0].datatype = "BYTES"
+    made.inputs[0].contents.bytes_contents.append(b"old")
+    made.inputs[0].contents.ClearField("fp64_contents")
+    return made
+
+
+def another_model() -> Any:
+    made = request()
+    made.model_name = "other"
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "code", "says"),
+    [
+        (wrong_width(), grpc.StatusCode.INVALID_ARGUMENT, "column 'age' is missing"),
+        (text_for_a_number(), grpc.StatusCode.INVALID_ARGUMENT, "column 'age', row 1: a number was expected"),
+        (pb.ModelInferRequest(model_name="toy"), grpc.StatusCode.INVALID_ARGUMENT, "no tensor came"),
+        (another_model(), grpc.StatusCode.NOT_FOUND, "other"),
+    ],
+)
+def test_wrong_requests(served: tuple[Any, PackageModel, Tally], made: Any, code: Any, says: str) -> None:
+    with pytest.raises(grpc.RpcError, match=says) as raised:
+        served[0](made, timeout=20)
+    assert raised.value.code() == code  # type: ignore[attr-defined]
+    status = "404" if code == grpc.StatusCode.NOT_FOUND else "400"
+    assert counted(served[2])[status] >= 1
