@@ -13,6 +13,10 @@ from kubeloop.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kubeloop.packaging.package import Package
+
+_STREAMED = (".csv", ".parquet")
+
 
 @click.command(
     "predict",
@@ -30,12 +34,18 @@ def command(model: str, home: Path | None, rows: str, out: Path | None) -> None:
     """Score rows with MODEL: NAME (its champion), NAME@VERSION, NAME@DIGEST.
 
     The answers are those of the endpoint: the same package, the same checks of the input.
+
+    A CSV or Parquet file with --out is scored in batches, in bounded memory: a row that is refused gets no answer
+    and a line with its reason in OUT.quarantine.csv, and a run that was stopped is taken up where it was.
     """
     from kubeloop.cli.api import load
 
     if out is not None:
         _check_out(out)
     package = load(model, home=home)
+    if out is not None and Path(rows).suffix in _STREAMED and Path(rows).is_file():
+        _stream(package, Path(rows), out)
+        return
     answers = answers_frame(package.predict(read_rows(rows)), package.classes)
     if out is None:
         # Not `to_json`, which rounds: the answer is the endpoint's to the last digit.
@@ -48,6 +58,19 @@ def command(model: str, home: Path | None, rows: str, out: Path | None) -> None:
         answers.to_csv(fresh, index=False)
     fresh.replace(out)
     click.echo(f"wrote  {shown_path(out)}  ({len(answers):,} rows, package {package.digest[7:19]})")
+
+
+def _stream(package: "Package", source: Path, out: Path) -> None:
+    from kubeloop.scoring.batch import score_file
+    from kubeloop.scoring.scorer import load_scorer
+
+    scored = score_file(package, load_scorer(package), source, out)
+    early = f", {scored.taken_up:,} of them by an earlier run" if scored.taken_up else ""
+    click.echo(f"wrote  {shown_path(out)}  ({scored.rows:,} rows{early}, package {package.digest[7:19]})")
+    if scored.quarantine is not None:
+        click.echo(
+            f"wrote  {shown_path(scored.quarantine)}  ({scored.refused:,} rows have no answer, with the reasons)"
+        )
 
 
 def _check_out(out: Path) -> None:
