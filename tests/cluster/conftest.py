@@ -25,9 +25,14 @@ CLAIMS = Path(os.environ.get("KUBELOOP_TEST_CLAIMS") or layout.CLAIMS)
 """A folder of this machine that the node has at the same path: what is written there, a pod finds in its claim."""
 
 
+ADMIN = os.environ.get("KUBECONFIG", "")
+"""The administrator's, whoever a test is at the moment."""
+
+
 def kubectl(*words: str, stdin: str | None = None) -> str:
-    """As the administrator of `$KUBECONFIG`."""
-    done = subprocess.run(["kubectl", *words], input=stdin, capture_output=True, text=True, check=False, timeout=120)
+    """As the administrator."""
+    command = ["kubectl", "--kubeconfig", ADMIN, *words]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
     return done.stdout
 

@@ -83,7 +83,7 @@ def test_6_a_store_that_cannot_be_written(place):
 
 
 def test_7_a_database_that_does_not_answer(place):
-    assert "start it, or mend `sql`" in mended(
+    assert "does not answer / check that it runs and that the login is right" in mended(
         with_site(place, sql="postgresql+psycopg://nobody@127.0.0.1:9/none?connect_timeout=2"), "database"
     )
 
