@@ -1,7 +1,8 @@
 """What may not stand on both sides of a split: rows of one entity or group, and rows that are nearly the same."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def _same_values(section: SplitSection, rows: Any, placed: Placement) -> Iterato
     for what, single, names, fix in pairs:
         if not names or any(name not in rows.column_names for name in names):
             continue
-        both, total = _on_both_sides(_mixed([_cells(rows.column(name)) for name in names]), placed.test)
+        both, total = _on_both_sides(_mixed(_cells(rows.column(name)) for name in names), placed.test)
         yield {
             "what": what,
             "count": both,
@@ -74,11 +75,14 @@ def _twins(section: SplitSection, rows: Any, placed: Placement) -> dict[str, Any
         section.split.column if placed.by == "column" else None,
     }
     names = [name for name in rows.column_names if name not in apart and not name.startswith("_")]
-    cells = [_cells(rows.column(name), rough=True) for name in names]
-    whole = _mixed([*cells, _cells(rows.column(section.target.output))]) if cells else np.empty(0, np.uint64)
+    answer = _cells(rows.column(section.target.output))
+    cells = (_cells(rows.column(name), rough=True) for name in names)
+    whole = _mixed(chain(cells, [answer]))
     # Twins have one hash, so to look at every k-th hash looks at whole families.
     chosen = whole % np.uint64(max(1, math.ceil(len(whole) / _ROWS_LOOKED_AT))) == 0
-    bits = sum((_bits(each[chosen]) for each in cells), np.zeros(int(chosen.sum())))
+    few = pa.array(chosen)
+    looked_at = (rows.column(name).filter(few) for name in names)
+    bits = sum((_bits(_cells(column, rough=True)) for column in looked_at), np.zeros(int(chosen.sum())))
     rare = bits >= 1.5 * math.log2(max(len(whole), 2)) + _SPARE_BITS
     test = placed.test[chosen]
     twin = test & rare & np.isin(whole[chosen], whole[chosen & ~placed.test])
@@ -115,9 +119,9 @@ def _three_digits(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(np.isfinite(rounded), rounded, numbers)
 
 
-def _mixed(columns: list[Words]) -> Words:
-    """(n,) one word per row, by the finaliser of MurmurHash3 over its cells."""
-    state = np.zeros(len(columns[0]), np.uint64)
+def _mixed(columns: Iterable[Words]) -> Words:
+    """(n,) one word per row, by the finaliser of MurmurHash3 over its cells; one column at a time."""
+    state: Words = np.zeros(1, np.uint64)
     for place, words in enumerate(columns):
         state = (state ^ words) + np.uint64(0x9E3779B97F4A7C15 * (place + 1) % 2**64)
         for shift, factor in ((33, 0xFF51AFD7ED558CCD), (33, 0xC4CEB9FE1A85EC53)):

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kubeloop.contract.sections import SplitSection
+from kubeloop.data.tables import Stored
 from kubeloop.digests.rows import BATCH_ROWS, row_encodings, sha256_each
 from kubeloop.errors import InputError
 
@@ -46,7 +47,7 @@ def place(section: SplitSection, rows: Any) -> Placement:
 
     Args:
         section: The contract's part.
-        rows: `pyarrow.Table`.
+        rows: `pyarrow.Table`, or a `Stored` one.
 
     Raises:
         InputError: The rows cannot be split so.
@@ -69,7 +70,7 @@ def places(rows: Any, keys: tuple[str, ...], seed: int, folds: int) -> tuple[npt
     """Where each row belongs: SHA-256 of the seed (8 bytes big-endian) and the canonical encoding of the key columns.
 
     Args:
-        rows: `pyarrow.Table` with n rows.
+        rows: `pyarrow.Table` with n rows, or a `Stored` one.
         keys: Which columns.
         seed: Salt.
         folds: How many folds.
@@ -78,8 +79,12 @@ def places(rows: Any, keys: tuple[str, ...], seed: int, folds: int) -> tuple[npt
         A number in [0, 1) from the digest's first 8 bytes over 2^64, and the fold from its next 8 bytes modulo `folds`;
         both of shape (n,).
     """
-    salted = pa.table({"": pa.nulls(rows.num_rows)}) if not keys else rows.select(list(keys))
-    parts = [_words(salted.slice(start, BATCH_ROWS), seed) for start in range(0, rows.num_rows, BATCH_ROWS)]
+    if keys and isinstance(rows, Stored):
+        batches = rows.batches(BATCH_ROWS, keys)
+    else:
+        salted = rows.select(list(keys)) if keys else pa.table({"": pa.nulls(rows.num_rows)})
+        batches = (salted.slice(start, BATCH_ROWS) for start in range(0, rows.num_rows, BATCH_ROWS))
+    parts = [_words(batch, seed) for batch in batches]
     joined = np.concatenate(parts) if parts else np.empty((0, 4), np.uint64)
     # 53 bits make a float exactly; rounding all 64 could give 1.0.
     return (joined[:, 0] >> np.uint64(11)) / 2.0**53, (joined[:, 1] % np.uint64(folds)).astype(np.int64)
@@ -123,7 +128,7 @@ def _by_group(section: SplitSection, rows: Any) -> Placement:
     column = _filled(rows, name, "group column", "split.column")
     words_of_kind: dict[str, Any] = {"kind": "hash", "id": [name]}
     if pa.types.is_temporal(column.type):
-        rows = whole_units(rows, name, section.split.unit)
+        rows = whole_units(pa.table({name: column}), name, section.split.unit)
         words_of_kind = {"kind": "group", "id": [name], "unit": section.split.unit}
     placed = _hashed(section, rows, (name,), "group", words_of_kind)
     groups = pc.count_distinct(rows.column(name)).as_py()

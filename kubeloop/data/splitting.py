@@ -1,5 +1,7 @@
 """Keep test rows apart from development rows, and prove that nothing of them is on both sides."""
 
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,12 @@ import pyarrow as pa
 
 from kubeloop.contract.sections import SplitSection
 from kubeloop.data.crossing import crossings
+from kubeloop.data.engine import BATCH_ROWS
 from kubeloop.data.picture import picture
 from kubeloop.data.placing import Placement, key_columns, place, places
-from kubeloop.data.tables import read_arrow, read_facts, staged, write_parts, write_table
+from kubeloop.data.tables import Stored, read_facts, staged, write_parts
 from kubeloop.data.training_rows import add_training_rows, masked_keys
-from kubeloop.data.windows import with_windows
+from kubeloop.data.windows import window_columns
 from kubeloop.errors import InputError
 
 __all__ = ["FOLD", "key_columns", "places", "split"]
@@ -28,7 +31,7 @@ def split(section: SplitSection, table: Path, development: Path, test: Path) -> 
 
     Args:
         section: The contract's part.
-        table: Valid rows.
+        table: Valid rows; read as a stream, but for the columns that place them and a column at a time.
         development: Folder for the rows that search and training may read.
         test: Folder for the rows that only `evaluate` reads.
 
@@ -43,22 +46,22 @@ def split(section: SplitSection, table: Path, development: Path, test: Path) -> 
             the test away.
     """
     facts = read_facts(table)
-    rows = read_arrow(table)
+    rows = Stored(table)
     placed = place(section, rows)
     training = placed.training | masked_keys(placed.training, facts.types)
     folds = np.bincount(placed.fold[~placed.test], minlength=placed.folds)
     _check_sides(section, placed, rows.num_rows, folds)
     looked_at = crossings(section, rows, placed)
     # Only now: what places a row is what it was before.
-    rows = with_windows(rows, section.windows, section.time, development.with_name(f".{development.name}.spill"))
-    kept = rows.append_column(FOLD, pa.array(placed.fold)).filter(pa.array(~placed.test))
+    more = _windows(section, rows, development.with_name(f".{development.name}.spill"))
     types = {**facts.types, **{window.name: "number" for window in section.windows}}
     with staged(development) as partial:
-        write_parts(kept.schema, kept.to_batches(), partial, {**types, FOLD: "integer"})
-        add_training_rows(partial, {**training, "rows": kept.num_rows})
-    write_table(rows.filter(pa.array(placed.test)), test, types)
+        _write_side(rows, ~placed.test, more | {FOLD: pa.array(placed.fold)}, partial, {**types, FOLD: "integer"})
+        add_training_rows(partial, {**training, "rows": int((~placed.test).sum())})
+    with staged(test) as partial:
+        _write_side(rows, placed.test, more, partial, types)
     return {
-        "development": kept.num_rows,
+        "development": int((~placed.test).sum()),
         "test": int(placed.test.sum()),
         "test_share": float(placed.test.mean()),
         "folds": [int(count) for count in folds],
@@ -68,6 +71,32 @@ def split(section: SplitSection, table: Path, development: Path, test: Path) -> 
         **placed.more,
         **picture(section, rows, placed),
     }
+
+
+def _windows(section: SplitSection, rows: Stored, spill: Path) -> dict[str, Any]:
+    if not section.windows:
+        return {}
+    found = window_columns(rows, section.windows, section.time, spill)
+    return {name: found.column(name).combine_chunks() for name in found.column_names}
+
+
+def _write_side(
+    rows: Stored, side: npt.NDArray[np.bool_], more: Mapping[str, Any], partial: Path, types: Mapping[str, str]
+) -> None:
+    """Write the rows of one side, batch by batch, with the further columns of all rows."""
+    parts = _side(rows, side, more)
+    first = next(parts)
+    write_parts(first.schema, chain([first], parts), partial, types)
+
+
+def _side(rows: Stored, side: npt.NDArray[np.bool_], more: Mapping[str, Any]) -> Iterator[Any]:
+    start = 0
+    for batch in rows.batches(BATCH_ROWS):
+        stop = start + batch.num_rows
+        for name, column in more.items():
+            batch = batch.append_column(name, column.slice(start, batch.num_rows))
+        yield batch.filter(pa.array(side[start:stop]))
+        start = stop
 
 
 def _check_sides(section: SplitSection, placed: Placement, rows: int, folds: npt.NDArray[np.int64]) -> None:

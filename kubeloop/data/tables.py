@@ -173,6 +173,41 @@ def read_arrow(folder: Path) -> Any:
     return pq.read_table(folder / PART)
 
 
+class Stored:
+    """A table in its folder, of which a column at a time, or a stream of batches, is in memory.
+
+    Args:
+        folder: Of the table.
+
+    Attributes:
+        num_rows: Number of rows.
+        column_names: In order.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        facts = read_facts(folder)
+        self._path = folder / PART
+        self.num_rows = facts.rows
+        self.column_names = list(facts.types)
+
+    def column(self, name: str) -> Any:
+        """One column as `pyarrow.ChunkedArray`."""
+        return self.select([name]).column(0)
+
+    def select(self, names: list[str]) -> Any:
+        """Some columns as `pyarrow.Table`."""
+        with pq.ParquetFile(self._path) as file:
+            # Parquet gives columns in the order of the file.
+            return file.read(columns=names).select(names)
+
+    def batches(self, rows: int, names: Iterable[str] | None = None) -> Iterator[Any]:
+        """All rows in order, in record batches of at most so many; of some columns where they are named."""
+        wanted = self.column_names if names is None else list(names)
+        with pq.ParquetFile(self._path) as file:
+            for batch in file.iter_batches(rows, columns=wanted):
+                yield batch.select(wanted)
+
+
 def _batches(source: Any) -> Iterator[Any]:
     yield from source.to_batches() if isinstance(source, pa.Table) else source
 

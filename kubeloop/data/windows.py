@@ -19,14 +19,14 @@ from kubeloop.errors import InputError
 _FUNCTIONS = {"mean": "avg", "sum": "sum", "minimum": "min", "maximum": "max"}
 
 
-def with_windows(rows: Any, windows: tuple[Window, ...], time: str | None, spill: Path) -> Any:
-    """The table with a float64 column per window.
+def window_columns(rows: Any, windows: tuple[Window, ...], time: str | None, spill: Path) -> Any:
+    """A float64 column per window, as `pyarrow.Table` of n rows.
 
     A count without earlier rows is 0, everything else is null; so is each window of a row without a time or without a
     value in one of the columns `by`.
 
     Args:
-        rows: `pyarrow.Table` of n rows.
+        rows: `pyarrow.Table` of n rows, or a `Stored` one.
         windows: Of the contract.
         time: The time column.
         spill: A folder for what does not fit into memory; removed at the end.
@@ -34,8 +34,6 @@ def with_windows(rows: Any, windows: tuple[Window, ...], time: str | None, spill
     Raises:
         InputError: A column is not in the table.
     """
-    if not windows:
-        return rows
     needed = {str(time), *(name for each in windows for name in (*each.by, *((each.column,) if each.column else ())))}
     for name in sorted(needed):
         if name not in rows.column_names:
@@ -51,9 +49,7 @@ def with_windows(rows: Any, windows: tuple[Window, ...], time: str | None, spill
             found: Any = connection.sql(f"SELECT {wanted} FROM _rows ORDER BY _row").to_arrow_table()  # noqa: S608
     finally:
         shutil.rmtree(spill, ignore_errors=True)
-    for each in windows:
-        rows = rows.append_column(each.name, found.column(each.name).cast(pa.float64()))
-    return rows
+    return found.cast(pa.schema([(each.name, pa.float64()) for each in windows]))
 
 
 def _expression(window: Window, moment: str) -> str:

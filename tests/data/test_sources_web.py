@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,9 +10,13 @@ from dataclasses import dataclass, field
 import pytest
 
 import kubeloop.data.sources
+from kubeloop.contract.sections import IngestSection
+from kubeloop.data.ingest import ingest
 from kubeloop.data.patience import Patience
 from kubeloop.data.tables import read_frame
 from kubeloop.errors import InputError, TransientError
+from kubeloop.site import laptop
+from kubeloop.site.model import ObjectStore
 
 COLUMNS = {"x": "number", "y": "integer"}
 ROWS = "x,y\n" + "".join(f"{i / 8},{i % 2}\n" for i in range(40_000))
@@ -228,21 +233,79 @@ def test_an_object_that_changes_while_it_is_read_is_read_again(world, s3, monkey
     assert world.ingest(world.data(COLUMNS, ("s3://tables/c.csv",)))["rows"] == 2
 
 
-def test_an_object_store_that_dies_leaves_no_snapshot(world, s3, monkeypatch):
-    import kubeloop.data.objects as objects
+def dying_store(body: bytes, sends: int) -> type[http.server.BaseHTTPRequestHandler]:
+    """An object store that sends so many bytes of a part, and then dies: it hangs up, and nobody listens any more."""
 
-    monkeypatch.setattr(objects, "_RANGE", 65_536)
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self._describe(len(body))
+
+        def do_GET(self) -> None:
+            start, _, end = (self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")
+            part = body[int(start) : int(end or len(body) - 1) + 1]
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{int(start) + len(part) - 1}/{len(body)}")
+            self._describe(len(part))
+            self.wfile.write(part[:sends])
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+            self.server.socket.close()
+
+        def _describe(self, length: int) -> None:
+            self.send_header("Content-Length", str(length))
+            self.send_header("ETag", '"one"')
+            self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    return Handler
+
+
+def test_an_object_store_that_dies_in_the_middle_leaves_no_snapshot(world, monkeypatch):
+    import s3fs
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), dying_store(ROWS.encode(), 1000))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    for name, value in (
+        ("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}"),
+        ("AWS_ACCESS_KEY_ID", "reader"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_MAX_ATTEMPTS", "1"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
     monkeypatch.setattr(kubeloop.data.sources, "Patience", lambda: Patience(deadline_s=0))
-    s3.pipe_file("tables/d.csv", ROWS.encode())
-    read = objects._range
-
-    def dying(files, path, start, size, shown):
-        if start:
-            raise objects._broken(shown, "ConnectionError")
-        return read(files, path, start, size, shown)
-
-    monkeypatch.setattr(objects, "_range", dying)
-    with pytest.raises(TransientError, match="reading broke off"):
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(TransientError, match=r"s3://tables/d.csv: reading broke off \(\w+\); nothing was kept"):
         world.ingest(world.data(COLUMNS, ("s3://tables/d.csv",)))
     assert not list(world.out.glob("*"))
     assert not list(world.out.glob(".*"))
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.shutdown()
+
+
+def test_the_key_of_the_object_store_comes_from_the_site(world, bucket, s3, monkeypatch):
+    s3.pipe_file("tables/k.csv", ROWS.encode())
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("KUBELOOP_SECRET_S3_KEY", "reader")
+    monkeypatch.setenv("KUBELOOP_SECRET_S3_SECRET", "CANARY")
+    how = ObjectStore(endpoint=bucket, region="us-east-1", key="${secret:s3-key}", secret="${secret:s3-secret}")
+    site = laptop(world.out / "home", world.inputs).model_copy(update={"objects": how})
+    section = IngestSection(
+        name="demo", data=world.data(COLUMNS, ("s3://tables/k.csv",)), target=world.target("y", "binary")
+    )
+    facts = ingest(section, site, world.out / "table")
+    assert facts["rows"] == 40_000
+    assert "CANARY" not in json.dumps(facts)
+    bare = laptop(world.out / "home", world.inputs).model_copy(update={"objects": how.model_copy(update={"key": None})})
+    with pytest.raises(InputError, match=r"s3://tables/k.csv: no key for the object storage was found"):
+        ingest(section, bare, world.out / "second")
