@@ -54,9 +54,11 @@ def run_command(
     return Said(done.returncode, done.stdout, done.stderr)
 
 
-def copy_example(folder: Path) -> Path:
+def copy_example(folder: Path, mirror: Path) -> Path:
     """A copy of the heart example; returns its loop.yaml."""
     shutil.copytree(EXAMPLES / "heart", folder)
+    (folder / ".kubeloop").mkdir()
+    shutil.copy(mirror, folder / ".kubeloop" / "mlflow.db")
     return folder / "loop.yaml"
 
 
@@ -66,10 +68,21 @@ def edit_file(contract: Path, old: str, new: str) -> None:
     contract.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
+@pytest.fixture(scope="session")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database: making one takes seconds, and only the runs in other folders are about that."""
+    from kubeloop.site import laptop
+    from kubeloop.tracking.mlflow_store import open_mirror
+
+    folder = tmp_path_factory.mktemp("mirror")
+    open_mirror(laptop(folder))
+    return folder / "mlflow.db"
+
+
 @pytest.fixture(scope="module")
-def heart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def heart(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Path:
     """The folder of a heart example that no test of this module has run yet."""
-    return copy_example(tmp_path_factory.mktemp("heart") / "project").parent
+    return copy_example(tmp_path_factory.mktemp("heart") / "project", mirror).parent
 
 
 @pytest.fixture(scope="session")
@@ -85,9 +98,9 @@ def environment() -> Callable[[], dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def copy_heart() -> Callable[[Path], Path]:
+def copy_heart(mirror: Path) -> Callable[[Path], Path]:
     """Copies the heart example."""
-    return copy_example
+    return lambda folder: copy_example(folder, mirror)
 
 
 @pytest.fixture(scope="session")

@@ -49,17 +49,35 @@ TABLES: dict[str, tuple[bytes | None, str]] = {
 }
 
 
+@pytest.fixture
+def front_door(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int | str | None, str, str]]:
+    """The command line in this process, which has paid for its imports: exit code, output, errors."""
+    from kubeloop.cli.main import main
+
+    def ask(*words: str) -> tuple[int | str | None, str, str]:
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            with pytest.raises(SystemExit) as ended:
+                main(list(words))
+        said = capsys.readouterr()
+        return ended.value.code, said.out, said.err
+
+    return ask
+
+
 @pytest.mark.parametrize("case", TABLES)
-def test_bad_table(case: str, tmp_path: Path, kubeloop: Callable[..., Any]) -> None:
+def test_bad_table(case: str, tmp_path: Path, front_door: Callable[..., tuple[int, str, str]]) -> None:
     content, named = TABLES[case]
     (tmp_path / "loop.yaml").write_text(CONTRACT, encoding="utf-8")
     if content is not None:
         (tmp_path / "rows.csv").write_bytes(content)
-    said = kubeloop("run", cwd=tmp_path)
-    assert said.code == 2, said.err + said.out
-    assert "Traceback" not in said.err + said.out
-    assert named in said.err
-    assert "fix: " in said.err
+    code, out, err = front_door("run")
+    assert code == 2, err + out
+    assert "Traceback" not in err + out
+    assert named in err
+    assert "fix: " in err
     assert not (tmp_path / ".kubeloop" / "store" / "packages").exists()
 
 
@@ -71,14 +89,16 @@ def test_bad_table(case: str, tmp_path: Path, kubeloop: Callable[..., Any]) -> N
         ("kind: logistic_regression", "kind: logistic_regresion", "loop.yaml:11:", "logistic_regression"),
     ],
 )
-def test_bad_contract(old: str, new: str, place: str, named: str, tmp_path: Path, kubeloop: Callable[..., Any]) -> None:
+def test_bad_contract(
+    old: str, new: str, place: str, named: str, tmp_path: Path, front_door: Callable[..., tuple[int, str, str]]
+) -> None:
     (tmp_path / "loop.yaml").write_text(CONTRACT.replace(old, new), encoding="utf-8")
     (tmp_path / "rows.csv").write_bytes(text(HEADER, *ROWS))
     for command in ("check", "run"):
-        said = kubeloop(command, cwd=tmp_path)
-        assert said.code == 2
-        assert place in said.err
-        assert named in said.err
+        code, _, err = front_door(command)
+        assert code == 2
+        assert place in err
+        assert named in err
         assert not (tmp_path / ".kubeloop").exists()
 
 

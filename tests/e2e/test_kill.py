@@ -37,17 +37,22 @@ def kill_at(step: str, folder: Path, environment: dict[str, str]) -> None:
     command.wait()
 
 
-def test_killed_at_every_step_the_next_command_starts_clean(
-    tmp_path: Path, copy_heart: Any, environment: Any, kubeloop: Any
+# The whole series takes minutes; the two in which the registry and the endpoint change are tried every time.
+EVERY_STEP = pytest.param(TRAIN_TASKS, marks=pytest.mark.slow, id="every step")
+
+
+@pytest.mark.parametrize("steps", [pytest.param(("register", "deploy"), id="register and deploy"), EVERY_STEP])
+def test_killed_at_a_step_the_next_command_starts_clean(
+    steps: tuple[str, ...], tmp_path: Path, copy_heart: Any, environment: Any, kubeloop: Any
 ) -> None:
     folder = copy_heart(tmp_path / "project").parent
-    for step in TRAIN_TASKS:
+    for step in steps:
         kill_at(step, folder, environment())
     said = kubeloop("run", "--json", cwd=folder)
     assert said.code == 0, said.err
     assert orphans(folder / ".kubeloop") == []
     runs = json.loads(kubeloop("runs", "--json", cwd=folder).out)
-    assert [run["status"] for run in runs] == ["done", *["killed"] * len(TRAIN_TASKS)]
+    assert [run["status"] for run in runs] == ["done", *["killed"] * len(steps)]
     status = json.loads(kubeloop("status", "--json", cwd=folder).out)
     (model,) = status["models"]
     assert model["champion"] == said.tasks["register"]["facts"]["digest"]

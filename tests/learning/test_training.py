@@ -21,7 +21,9 @@ import sys
 from pathlib import Path
 from kubeloop.contract.sections import TrainSection
 from kubeloop.learning.training import train
-train(TrainSection.model_validate_json(Path(sys.argv[1]).read_text()), {}, Path(sys.argv[2]), Path(sys.argv[3]))
+for section in sorted(Path(sys.argv[1]).glob("*.json")):
+    words = TrainSection.model_validate_json(section.read_text())
+    train(words, {}, Path(sys.argv[2]), Path(sys.argv[3]) / section.stem)
 """
 
 
@@ -97,21 +99,27 @@ def test_rare_categories_are_put_together(make_section, make_rows, table, tmp_pa
     assert "rare" in model["schema"][2]["categories"]
 
 
-@pytest.mark.parametrize("kind", ["logistic_regression", "gradient_boosting"])
-def test_two_processes_write_the_same_bytes(make_section, make_rows, table, tmp_path, kind):
+def test_two_processes_write_the_same_bytes(make_section, make_rows, table, tmp_path):
     folder = table(make_rows(120))
-    section = tmp_path / "section.json"
-    parameters = {"max_iter": 5} if kind == "gradient_boosting" else {}
-    section.write_text(make_section(estimator={"kind": kind, "parameters": parameters}).model_dump_json())
+    sections = tmp_path / "sections"
+    sections.mkdir()
+    for kind, parameters in (("logistic_regression", {}), ("gradient_boosting", {"max_iter": 5})):
+        words = make_section(estimator={"kind": kind, "parameters": parameters})
+        (sections / f"{kind}.json").write_text(words.model_dump_json())
     outs = []
     for number in ("1", "2"):
         out = tmp_path / f"dir{number}" / "out"
         env = {**os.environ, "PYTHONHASHSEED": number, "OMP_NUM_THREADS": number, "OPENBLAS_NUM_THREADS": number}
-        command = [sys.executable, "-c", TRAIN, str(section), str(folder), str(out)]
+        command = [sys.executable, "-c", TRAIN, str(sections), str(folder), str(out)]
         subprocess.run(command, env=env, cwd=tmp_path, check=True, capture_output=True)
-        outs.append({path.name: path.read_bytes() for path in out.iterdir()})
+        files = [path for path in out.rglob("*") if path.is_file()]
+        outs.append({str(path.relative_to(out)): path.read_bytes() for path in files})
     assert outs[0] == outs[1]
-    assert sorted(outs[0]) == ["estimator.skops", "model.json"]
+    assert sorted(outs[0]) == [
+        f"{kind}/{file}"
+        for kind in ("gradient_boosting", "logistic_regression")
+        for file in ("estimator.skops", "model.json")
+    ]
 
 
 def test_regression_trains_and_answers_in_the_unit_of_the_target(make_section, make_rows, table, tmp_path):
