@@ -1,0 +1,1 @@
+"""What monitoring keeps of the training rows: counts in bins and what chance does to them, never a row."""

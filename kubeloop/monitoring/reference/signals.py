@@ -1,0 +1,138 @@
+"""What a window is asked: one signal per question, and its statistic."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+
+from kubeloop.monitoring.reference.bins import MISSING, UNSEEN, Encoded, Floats, Ints, Test, count
+from kubeloop.monitoring.reference.distances import distances
+
+Kind = Literal[
+    "drift", "missing", "unseen", "outside", "mistyped", "outliers", "novel", "duplicates", "loss", "residual"
+]
+Group = Literal["input", "prediction", "labels"]
+
+WORDS: dict[str, str] = {
+    "drift": "is distributed otherwise",
+    "missing": "is missing more often",
+    "unseen": "has categories that training never saw",
+    "outside": "lies outside what is allowed",
+    "mistyped": "is not of its type",
+    "outliers": "more rows are unlike any in training",
+    "novel": "more rows are near no known class",
+    "duplicates": "more rows repeat another one",
+    "loss": "the loss is distributed otherwise",
+    "residual": "truth minus prediction is distributed otherwise",
+}
+"""Each kind of signal, for people."""
+
+_ENOUGH = 0.5
+"""A distribution is compared only where at least half as many rows as in training have a value."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One question to a window.
+
+    Attributes:
+        kind: What is asked.
+        group: Of what: inputs, predictions, or losses once the truth is known.
+        column: Of which column; empty: of whole rows.
+    """
+
+    kind: Kind
+    group: Group
+    column: str = ""
+
+    @property
+    def share(self) -> bool:
+        """Whether the statistic is a share of the rows; else it is a distance of distributions."""
+        return self.kind not in ("drift", "loss", "residual")
+
+    @property
+    def name(self) -> str:
+        """Such as `drift:temp` or `duplicates`."""
+        return f"{self.kind}:{self.column}" if self.column else self.kind
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A window, or many in the first axis, as counts.
+
+    Attributes:
+        bins: (..., columns, WIDTH) rows per bin.
+        flags: (..., flags) rows with the flag.
+        repeated: (...) rows whose inputs equal those of an earlier row.
+        size: (...) rows.
+    """
+
+    bins: Ints
+    flags: Ints
+    repeated: Ints
+    size: Ints
+
+
+def count_window(rows: Encoded) -> Counts:
+    """The counts of one window."""
+    return Counts(
+        count(rows.codes),
+        rows.flags.sum(axis=0, dtype=np.int64),
+        np.array(len(rows) - len(np.unique(rows.keys)), dtype=np.int64),
+        np.array(len(rows), dtype=np.int64),
+    )
+
+
+def stack(windows: Sequence[Counts]) -> Counts:
+    """Many windows as one."""
+    return Counts(*(np.stack([getattr(one, name) for one in windows]) for name in Counts.__dataclass_fields__))
+
+
+def statistics(
+    signals: Sequence[Signal], tests: Sequence[Test], window: Counts, reference: Ints, apart: Floats | None = None
+) -> Floats:
+    """The statistic of each signal.
+
+    Args:
+        signals: The distribution of each column first, then `missing` and `unseen` of columns, flags, duplicates.
+        tests: How each column is compared.
+        window: One or many.
+        reference: (..., columns, WIDTH) rows per bin of what the window is held against.
+        apart: (..., columns) distances where another engine has measured them.
+
+    Returns:
+        (..., signals); NaN where too few rows have a value.
+    """
+    size = np.maximum(window.size, 1)[..., None]
+    apart = distances(tests, window.bins, reference) if apart is None else apart
+    present, usual = (1 - bins[..., MISSING] / np.maximum(bins.sum(axis=-1), 1) for bins in (window.bins, reference))
+    apart = np.where(present >= _ENOUGH * usual, apart, np.nan)
+    parts = [apart, window.bins[..., MISSING] / size, _unseen(window.bins, reference) / size, window.flags / size]
+    everything = np.concatenate([*parts, window.repeated[..., None] / size], axis=-1)
+    return np.asarray(everything[..., _places(tuple(signals), apart.shape[-1])])
+
+
+def _unseen(window: Ints, reference: Ints) -> Ints:
+    """(..., columns) rows of a category that the reference has not."""
+    alien = np.where(reference[..., :UNSEEN] == 0, window[..., :UNSEEN], 0).sum(axis=-1)
+    return np.asarray(alien + window[..., UNSEEN])
+
+
+@cache
+def _places(signals: tuple[Signal, ...], columns: int) -> Ints:
+    """Where each signal stands among all statistics: distances, missing, unseen, flags, duplicates."""
+    names = list(dict.fromkeys(signal.column for signal in signals[:columns]))
+    places, flags = [], 0
+    for place, signal in enumerate(signals):
+        if place < columns:
+            places.append(place)
+        elif signal.kind in ("missing", "unseen"):
+            places.append(names.index(signal.column) + columns * (1 if signal.kind == "missing" else 2))
+        elif signal.kind == "duplicates":
+            places.append(-1)
+        else:
+            places.append(3 * columns + flags)
+            flags += 1
+    return np.array(places, dtype=np.int64)
