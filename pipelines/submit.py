@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -192,7 +193,7 @@ def schedule(
         )
     )
     for old in same:  # only now: a schedule that cannot be made leaves the one before
-        _asked(lambda gone=old.recurring_run_id: client.delete_recurring_run(gone))
+        _asked(partial(client.delete_recurring_run, old.recurring_run_id))
     return str(made.recurring_run_id), "replaced" if same else "made"
 
 
@@ -280,7 +281,7 @@ def _fits(known: Mapping[str, Any], name: str, arguments: Mapping[str, Any]) -> 
 
 def _asked(call: Callable[[], Any]) -> Any:
     """What the server answers; its refusals in its own words, a server that is away as something to try again."""
-    from kfp_server_api.exceptions import ApiException
+    from kfp_server_api.exceptions import ApiException  # type: ignore[import-untyped]
     from urllib3.exceptions import HTTPError
 
     try:

@@ -13,8 +13,8 @@ PKI = STATE / "pki"
 LOGS = STATE / "log"
 PIDS = STATE / "pids"
 CONFIG = STATE / "config"
-CLAIMS = STATE / "claims"
-"""Folders of this machine that the node's volumes are; what a test writes here, a pod finds in its claim."""
+CLAIMS = Path("/var/lib/kubeloop-bed")
+"""What a test writes here, a pod finds in its claim, at the same path; so it is none that only root may enter."""
 
 KUBECONFIG = PKI / "admin.kubeconfig"
 AUDIT_LOG = STATE / "audit.log"

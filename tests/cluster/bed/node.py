@@ -146,7 +146,8 @@ def down() -> None:
     _remove_cgroups()
     for place in _STRAYS:
         shutil.rmtree(place, ignore_errors=True)
-    shutil.rmtree(layout.STATE, ignore_errors=True)
+    for place in (layout.STATE, layout.CLAIMS):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _end_pods() -> None:
