@@ -18,6 +18,7 @@ from typing import Any
 
 from kubeloop.errors import InputError, IntegrityError, PermanentError
 from kubeloop.learning.allowed_types import ALLOWED
+from kubeloop.learning.tree_check import check_constructors, check_places
 
 _SCHEMA = "schema.json"
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -26,7 +27,7 @@ _ENOSPC = 28
 _TRUSTED = sorted(set().union(*ALLOWED.values()))
 _DAMAGE = (
     *(zipfile.BadZipFile, NotImplementedError, ValueError, TypeError, KeyError, AttributeError, IndexError),
-    *(OSError, EOFError, RecursionError, SyntaxError),
+    *(OSError, EOFError, RecursionError, SyntaxError, MemoryError),
 )
 _FIX_REFUSED = "do not use this file; train the model again, or fetch it again from the package store"
 
@@ -117,8 +118,8 @@ def read_estimator(path: Path) -> Any:
         The fitted pipeline.
 
     Raises:
-        IntegrityError: The file is missing or unreadable, or holds a type that is not in `ALLOWED`; nothing that it
-            names was imported or run.
+        IntegrityError: The file is missing or unreadable, or holds a type that is not in `ALLOWED`, nothing of which
+            was imported or run; or its trees point at what there is not.
     """
     try:
         data = path.read_bytes()
@@ -136,15 +137,19 @@ def read_estimator_bytes(data: bytes, name: str = "estimator.skops") -> Any:
     import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
 
-    refused = _refused(_schema(data, name))
+    schema = _schema(data, name)
+    refused = _refused(schema)
     if refused:
         raise IntegrityError(f"{name} holds types that no model of ours holds: {', '.join(refused)}", _FIX_REFUSED)
     try:
-        return skops.io.loads(data, trusted=_TRUSTED)
+        check_constructors(_nodes(schema))
+        found = skops.io.loads(data, trusted=_TRUSTED)
+        check_places(found)
     except UntrustedTypesFoundException as error:
         raise IntegrityError(f"{name} was refused: {error}", _FIX_REFUSED) from error
     except _DAMAGE as error:
         raise IntegrityError(f"{name} is damaged ({type(error).__name__}: {error})", _FIX_REFUSED) from error
+    return found
 
 
 def _schema(data: bytes, name: str) -> dict[str, Any]:
