@@ -49,6 +49,8 @@ def command(
     for line in text.splitlines():
         if ": left out, " in line:
             click.echo(f"left out  {line.strip().removeprefix('# ')}")
+    if time is not None:
+        click.echo("split  by hash, blind to time; `split: {by: time}` judges on the rows that came last")
     click.echo(f"next   kubeloop run {shown_path(place)}")
 
 

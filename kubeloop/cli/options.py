@@ -12,7 +12,13 @@ from kubeloop.site import Site
 if TYPE_CHECKING:
     from rich.console import Console
 
-CONTRACT = click.argument("contract", type=click.Path(path_type=Path), default="loop.yaml")
+
+def _in_its_folder(_context: click.Context, _parameter: click.Parameter, value: Path) -> Path:
+    """A folder stands for the loop.yaml in it."""
+    return value / "loop.yaml" if value.is_dir() else value
+
+
+CONTRACT = click.argument("contract", type=click.Path(path_type=Path), default="loop.yaml", callback=_in_its_folder)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 HOME = click.option(
     "--home",

@@ -1,0 +1,57 @@
+"""What init says, what stands for a contract, and which models `import` does not take."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from kubeloop.cli.main import cli
+from kubeloop.errors import InputError, IntegrityError
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    rows = [f"2026-01-{1 + row % 28:02d},{row % 17},{row % 2}" for row in range(120)]
+    (tmp_path / "visits.csv").write_text("\n".join(["day,size,sick", *rows]) + "\n")
+    return tmp_path / "visits.csv"
+
+
+def ask(*words: str | Path) -> Result:
+    return CliRunner().invoke(cli, [str(word) for word in words], catch_exceptions=False)
+
+
+def test_init_says_that_a_time_does_not_make_the_split(table: Path) -> None:
+    made = ask("init", table, "--target", "sick", "--time", "day", "--out", table.parent / "timed")
+    assert made.exit_code == 0, made.output
+    assert "split  by hash, blind to time; `split: {by: time}` judges on the rows that came last" in made.output
+    plain = ask("init", table, "--target", "sick", "--out", table.parent / "plain")
+    assert "split  " not in plain.output
+
+
+def test_a_folder_stands_for_the_contract_in_it(table: Path) -> None:
+    assert ask("init", table, "--target", "sick", "--out", table.parent / "project").exit_code == 0
+    in_folder, by_file = (ask("check", table.parent / "project" / word) for word in ("", "loop.yaml"))
+    assert (in_folder.exit_code, in_folder.output) == (by_file.exit_code, by_file.output)
+    assert in_folder.exit_code == 0, in_folder.output
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "said"),
+    [
+        ("model.skops", None, InputError, "a model file was expected at"),
+        ("model.pkl", b"anything", InputError, "is a pickle, which runs whatever code it brings"),
+        ("model.skops", b"\x80\x04", InputError, "is a pickle, which runs whatever code it brings"),
+        ("model.skops", b"no archive", IntegrityError, "is no readable model file"),
+    ],
+)
+def test_import_refuses_before_a_run_begins(
+    name: str, content: bytes | None, kind: type[Exception], said: str, table: Path
+) -> None:
+    project = table.parent / "project"
+    assert ask("init", table, "--target", "sick", "--out", project).exit_code == 0
+    model = table.parent / name
+    if content is not None:
+        model.write_bytes(content)
+    with pytest.raises(kind, match=said):
+        ask("import", model, project)
+    assert not (project / ".kubeloop").exists()
