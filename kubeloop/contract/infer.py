@@ -133,6 +133,12 @@ def _task(target: ColumnProfile) -> Task:
             "name a column that differs from row to row",
             column=target.name,
         )
+    if target.number_format is not None:
+        raise InputError(
+            f"the target {target.name!r} holds numbers written as text ({target.number_format})",
+            "write them like 1234.5: without marks between thousands, with a decimal point",
+            column=target.name,
+        )
     if target.type in ("timestamp", "date"):
         raise InputError(
             f"the target {target.name!r} is a {target.type}, which no model here predicts",
@@ -213,6 +219,10 @@ def _reason(column: ColumnProfile, rows: int, asked: _Asked) -> str | None:
             column.date_format is not None,
             f"dates written as {'text' if column.type == 'text' else 'numbers'} ({column.date_format}): write them "
             "like 2027-01-31",
+        ),
+        (
+            column.number_format is not None,
+            f"numbers written as text ({column.number_format}): write them like 1234.5",
         ),
         (bool(column.words), f"{mixed}: write a missing number as an empty cell"),
         (column.id_like and column.type == "text", "different in every row, so it looks like a name or id"),

@@ -27,6 +27,7 @@ class ColumnProfile(Strict):
         numbers: Of a column of text, the cells that are numbers.
         words: Of a column of text with numbers, examples of cells that are none.
         date_format: How the dates are written that a column of text or whole numbers holds, such as `%d.%m.%Y`.
+        number_format: How the numbers are written that a column of text holds: `1,234.5` or `1.234,5`.
         tells: How well the column alone tells the target on held-out rows, 1 is always; None where not looked at.
         leaks: Whether that is too good to be true.
         after_time: Share of the moments of a time column that are later than the decision.
@@ -44,6 +45,7 @@ class ColumnProfile(Strict):
     numbers: int = 0
     words: tuple[str, ...] = ()
     date_format: str | None = None
+    number_format: Literal["1,234.5", "1.234,5"] | None = None
     tells: float | None = None
     leaks: bool = False
     after_time: float | None = None

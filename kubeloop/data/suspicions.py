@@ -39,25 +39,42 @@ _COMPACT = "%Y%m%d"
 _COMPACT_RANGE = (19_000_101, 21_001_231)
 _MOST_DATES = 0.95
 _LOOKED_AT = 20_000
+_PLAIN = r"[+-]?[0-9]+(\.[0-9]+)?"
+_NUMBER_FORMATS = {
+    "1,234.5": (r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?", _PLAIN),
+    "1.234,5": (r"[+-]?([0-9]+|[0-9]{1,3}(\.[0-9]{3})+),[0-9]+", r"[+-]?([0-9]+|[0-9]{1,3}(\.[0-9]{3})+)"),
+}
+"""How numbers may be written that the reader takes for text: what only such a number looks like, and what others do."""
 _FEW_NUMBERS = 12
 """Up to so many different numbers beside words are codes, and the column is one of categories."""
 
 
 def texts(connection: Any, name: str) -> dict[str, Any]:
-    """Of a column of text: how many cells are numbers, examples of those that are none, and a date format that fits."""
+    """Of a column of text: cells that are numbers, examples of those that are none, and how dates or numbers stand."""
     cell = f"trim({quoted(name)})"
     number = f"(TRY_CAST(replace({cell}, ',', '') AS DOUBLE) IS NOT NULL)"
     parts = [f"count({cell})", f"count_if({number})", f"count(DISTINCT {cell}) FILTER ({number})"]
     parts += [f"count(try_strptime({cell}, {literal(form)}))" for form in _FORMATS]
-    filled, numbers, different, *dates = one(connection, f"SELECT {', '.join(parts)} FROM typed")
+    for sure, other in _NUMBER_FORMATS.values():
+        parts += [f"count_if(regexp_full_match({cell}, {literal(each)}))" for each in (sure, f"({sure})|({other})")]
+    filled, numbers, different, *counts = one(connection, f"SELECT {', '.join(parts)} FROM typed")
+    dates, formed = counts[: len(_FORMATS)], counts[len(_FORMATS) :]
     best = max(range(len(_FORMATS)), key=lambda place: dates[place])
     found: dict[str, Any] = {"numbers": numbers if different > _FEW_NUMBERS else 0}
     if filled and dates[best] >= _MOST_DATES * filled:
         found["date_format"] = _FORMATS[best]
+    elif form := _number_format(filled, formed):
+        found["number_format"] = form
     elif found["numbers"]:
         query = f"SELECT DISTINCT left({cell}, 20) AS w FROM typed WHERE {cell} IS NOT NULL AND NOT {number}"
         found["words"] = tuple(row[0] for row in connection.execute(f"{query} ORDER BY w LIMIT 3").fetchall())
     return found
+
+
+def _number_format(filled: int, counts: list[int]) -> str | None:
+    """The first way of writing numbers that nearly all cells keep; `1,234` is a thousand where all commas stand so."""
+    pairs = zip(_NUMBER_FORMATS, counts[::2], counts[1::2], strict=True)
+    return next((form for form, sure, fits in pairs if sure and fits >= _MOST_DATES * filled), None)
 
 
 def compact_dates(connection: Any, column: ColumnProfile) -> str | None:

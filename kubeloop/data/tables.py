@@ -182,11 +182,13 @@ class Stored:
     Attributes:
         num_rows: Number of rows.
         column_names: In order.
+        schema: `pyarrow.Schema` of all columns.
     """
 
     def __init__(self, folder: Path) -> None:
         facts = read_facts(folder)
         self._path = folder / PART
+        self.schema = pq.read_schema(self._path)
         self.num_rows = facts.rows
         self.column_names = list(facts.types)
 
@@ -204,8 +206,10 @@ class Stored:
         """All rows in order, in record batches of at most so many; of some columns where they are named."""
         wanted = self.column_names if names is None else list(names)
         with pq.ParquetFile(self._path) as file:
-            for batch in file.iter_batches(rows, columns=wanted):
-                yield batch.select(wanted)
+            # One group at a time: a reader of all of them keeps what it has read.
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(rows, row_groups=[group], columns=wanted):
+                    yield batch.select(wanted)
 
 
 def _batches(source: Any) -> Iterator[Any]:

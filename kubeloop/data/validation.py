@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from kubeloop.contract.sections import ValidateSection
 from kubeloop.data.casting import MARKS
@@ -23,7 +22,7 @@ from kubeloop.data.history import LastSnapshot, keep_if_passed, last_snapshot
 from kubeloop.data.mended import mended_rows, replay, with_digest
 from kubeloop.data.rules import Rule, rules_of
 from kubeloop.data.table_checks import Aggregates, Seen, snapshot_checks
-from kubeloop.data.tables import FACTS, PART, TableFacts, read_facts, staged, write_parts
+from kubeloop.data.tables import FACTS, PART, Stored, TableFacts, read_facts, staged, write_parts
 from kubeloop.data.valid_checks import valid_checks
 from kubeloop.decisions import Check, Decision, decide
 from kubeloop.digests.rows import TableDigest
@@ -203,12 +202,12 @@ def _write_valid(connection: Any, table: Path, partial: Path, before: TableFacts
     kept = np.ones(before.rows, bool)
     kept[away] = False
     types = {name: kind for name, kind in before.types.items() if name not in MARKS}
-    with pq.ParquetFile(table / PART) as file:
-        schema = pa.schema([file.schema_arrow.field(name) for name in types])
-        # What is left has the whole table's digest less that of the few rows that are set aside.
-        known = None if marked or before.total is None else TableDigest(schema, before.rows, before.total)
-        rows = _kept(file.iter_batches(BATCH_ROWS, columns=list(types)), kept, known)
-        return write_parts(schema, rows, partial, types, known)
+    stored = Stored(table)
+    schema = pa.schema([stored.schema.field(name) for name in types])
+    # What is left has the whole table's digest less that of the few rows that are set aside.
+    known = None if marked or before.total is None else TableDigest(schema, before.rows, before.total)
+    rows = _kept(stored.batches(BATCH_ROWS, types), kept, known)
+    return write_parts(schema, rows, partial, types, known)
 
 
 def _kept(batches: Iterable[Any], kept: npt.NDArray[np.bool_], known: TableDigest | None) -> Iterator[Any]:

@@ -84,6 +84,10 @@ def test_estimator_by_size(rows: int, target: ColumnProfile, kind: str, made: Ca
         (col("c", "text", 300, id_like=True), "different in every row, so it looks like a name or id"),
         (col("c", "integer", 300, 7, 306, id_like=True), "different in every row, so it looks like an id"),
         (col("user_id", "integer", 300, 7, 9999, id_like=True), "different in every row, so it looks like an id"),
+        (
+            col("c", "text", 200).model_copy(update={"number_format": "1.234,5"}),
+            "numbers written as text (1.234,5): write them like 1234.5",
+        ),
         (col("c", "text", 200), "200 different texts, too many for categories"),
         (col("c", "timestamp", 300, "2027-01-01T00:00:00Z", "2027-02-01T00:00:00Z"), "a moment is no feature"),
         (col("_fold", "integer", 5, 0, 4), "the name is kept for Kubeloop's own use"),
@@ -156,6 +160,7 @@ def test_yaml_1_1_reads_the_same() -> None:
         ({"target": "flat"}, "the target 'flat' was expected to vary, it has the same value in every row"),
         ({"target": "void"}, "the target 'void' was expected to vary, it has no value"),
         ({"target": "when"}, "the target 'when' is a date, which no model here predicts"),
+        ({"target": "price"}, "the target 'price' holds numbers written as text (1,234.5)"),
         ({"target": "note"}, "the target 'note' has 290 different texts, at most 50 were expected"),
     ],
 )
@@ -167,6 +172,7 @@ def test_what_cannot_be_inferred(arguments: dict[str, Any], said: str) -> None:
         col("void", "text", 0, nulls=300),
         col("when", "date", 200, "2027-01-01", "2027-09-01"),
         col("note", "text", 290),
+        col("price", "text", 290).model_copy(update={"number_format": "1,234.5"}),
     )
     with pytest.raises(InputError, match=re.escape(said)):
         infer(profile, "rows.csv", name="x", **arguments)

@@ -95,6 +95,23 @@ def test_dates_in_disguise(world, cells, form):
     assert seen(world, "a\n" + "".join(f"{cell}\n" for cell in cells)).columns[0].date_format == form
 
 
+@pytest.mark.parametrize(
+    ("cells", "form"),
+    [
+        (["1,234", "12,345.5", "7"], "1,234.5"),
+        (["1,5", "2,25", "-3"], "1.234,5"),
+        (["1.234,5", "1.000.000", "0,5"], "1.234,5"),
+        (["1,234", "0,5"], "1.234,5"),
+        (["1,234", "x", "y"], None),
+        (["1.5", "2"], None),
+        (["a", "b"], None),
+    ],
+)
+def test_numbers_in_disguise(world, cells, form):
+    found = seen(world, "a;b\n" + "".join(f"{cell};1\n" for cell in cells)).columns[0]
+    assert (found.number_format, found.words) == (form, ())
+
+
 def test_dates_as_text_of_a_parquet_file(world):
     path = world.inputs / "t.parquet"
     pq.write_table(pa.table({"d": ["2027-01-31", None, "2027-02-01"]}), path)
