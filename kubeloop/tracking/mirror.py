@@ -32,6 +32,7 @@ def mirror(site: Site, record: RunRecord, figures: Mapping[str, str], home: Path
         `done`, or why it could not be told.
     """
     from kubeloop.tracking import mlflow_store
+    from kubeloop.tracking.nested import log_trials
 
     try:
         run = mlflow_store.Mirrored(
@@ -45,7 +46,10 @@ def mirror(site: Site, record: RunRecord, figures: Mapping[str, str], home: Path
             status=ENDS.get(record.status),
             files=figures,
         )
-        mlflow_store.log_whole_run(site, run)
+        known = mlflow_store.log_whole_run(site, run)
+        trials = _facts(record, "tune").get("trials")
+        if trials:
+            log_trials(site, known, trials)
         if home is not None:
             pass_on(home, site)
     except KubeloopError as error:

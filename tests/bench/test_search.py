@@ -97,9 +97,8 @@ def test_overhead_per_trial(tmp_path: Path) -> None:
             taken[name].append((ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime) / TRIALS)
     print(f"\n{TRIALS} trials of a program that does nothing, {ROUNDS} rounds in turn, medians a trial")
     for name in taken:
-        print(
-            f"{name:13} {1000 * statistics.median(taken[name]):6.1f} ms of CPU  {1000 * statistics.median(walls[name]):6.1f} ms"
-        )
+        cpu, wall = (1000 * statistics.median(each[name]) for each in (taken, walls))
+        print(f"{name:13} {cpu:6.1f} ms of CPU  {wall:6.1f} ms")
     assert len(best) == 1, "both must have searched the same points"
     assert statistics.median(taken["kubeloop"]) - statistics.median(taken["Optuna alone"]) < 0.05
 
