@@ -30,6 +30,8 @@ KEY_HEADER = "X-Kubeloop-Key"
 
 _LENGTH_HEADER = "Inference-Header-Content-Length"
 _REQUIRED = ("specversion", "id", "source", "type")
+_KINDS = {name.encode(): kind for name, kind in KINDS.items()}
+_NOTHING: Mapping[str, str] = {}
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 _AHEAD = 3_600_000_000
@@ -40,15 +42,13 @@ class NotAnEventError(Exception):
     """What came is no CloudEvent; the text tells the client why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen takes a microsecond more, which here is much
 class Event:
     """One event.
 
     Attributes:
         kind: REQUEST or ANSWER.
-        namespace: Of the InferenceService.
-        service: Its name.
-        component: `predictor`, `transformer` or `explainer`.
+        who: Namespace and name of the InferenceService, and `predictor`, `transformer` or `explainer`.
         event_id: Shared by request and answer.
         at: Microseconds since 1970 UTC; None: the event gives no believable time.
         version: From the annotation `model-version`; empty: none.
@@ -58,9 +58,7 @@ class Event:
     """
 
     kind: int
-    namespace: str
-    service: str
-    component: str
+    who: tuple[str, str, str]
     event_id: str
     at: int | None
     version: str
@@ -81,22 +79,19 @@ def binary_event(headers: Mapping[bytes, bytes], body: bytes, now: int) -> Event
         NotAnEventError: A required attribute is missing.
         UnusableError: It is an event, but none of these that are kept.
     """
-    try:
-        kind, name = headers[b"ce-type"], headers[b"ce-id"]
-        headers[b"ce-specversion"], headers[b"ce-source"]
-    except KeyError as error:
-        raise NotAnEventError(
-            f"the header {error.args[0].decode().title()} is missing; send a CloudEvent, as KServe's logger does"
-        ) from None
     get = headers.get
+    kind, name = get(b"ce-type"), get(b"ce-id")
+    if kind is None or name is None or b"ce-specversion" not in headers or b"ce-source" not in headers:
+        missing = next(word for word in _REQUIRED if f"ce-{word}".encode() not in headers)
+        raise NotAnEventError(f"the header Ce-{missing.title()} is missing; send a CloudEvent, as KServe's logger does")
+    metadata = get(b"ce-metadata", b"")
     return _event(
-        _text(kind),
+        _KINDS.get(kind, 0),
         _text(name),
-        tuple(_text(get(key, b"")) for key in (b"ce-namespace", b"ce-inferenceservicename", b"ce-component")),
-        _text(get(b"ce-time", b"")),
-        get(b"ce-annotations", b""),
-        get(b"ce-metadata", b""),
-        now,
+        _who(get(b"ce-namespace", b""), get(b"ce-inferenceservicename", b""), get(b"ce-component", b"")),
+        _moment(get(b"ce-time", b"").decode("latin-1"), now),
+        _version(get(b"ce-annotations", b"")),
+        _metadata(metadata) if len(metadata) > 2 else _NOTHING,
         body,
         None,
     )
@@ -127,57 +122,48 @@ def structured_event(document: Any, now: int) -> Event:
         value = document.get(name)
         return value if isinstance(value, str) else ""
 
-    who = (text("namespace"), text("inferenceservicename"), text("component"))
+    who = (text("namespace"), text("inferenceservicename"), text("component") or "predictor")
+    metadata = text("metadata").encode("utf-8")
     return _event(
-        document["type"],
+        KINDS.get(document["type"], 0),
         document["id"],
         who,
-        text("time"),
-        text("annotations").encode("utf-8"),
-        text("metadata").encode("utf-8"),
-        now,
+        _moment(text("time"), now),
+        _version(text("annotations").encode("utf-8")),
+        _metadata(metadata) if metadata else _NOTHING,
         body,
         data,
     )
 
 
-def _event(  # noqa: PLR0913 - the attributes of an event
-    kind: str,
+def _event(
+    kind: int,
     event_id: str,
-    who: tuple[str, ...],
-    time: str,
-    annotations: bytes,
-    metadata: bytes,
-    now: int,
+    who: tuple[str, str, str],
+    at: int | None,
+    version: str,
+    metadata: Mapping[str, str],
     body: bytes,
     document: Any,
 ) -> Event:
-    number = KINDS.get(kind)
-    if number is None:
+    if not kind:
         raise UnusableError("other_type")
     if not event_id or len(event_id) > ID_CHARACTERS or "\0" in event_id:
         raise UnusableError("bad_id")
-    namespace, service, component = who
-    if not namespace or not service:
+    if not who[0] or not who[1]:
         raise UnusableError("no_service")
-    return Event(
-        number,
-        namespace,
-        service,
-        component or "predictor",
-        event_id,
-        _moment(time, now),
-        _version(annotations) if annotations else "",
-        _metadata(metadata) if len(metadata) > 2 else {},
-        body,
-        document,
-    )
+    return Event(kind, who, event_id, at, version, metadata, body, document)
 
 
 def header_length(event: Event) -> int | None:
     """How many bytes of a V2 body are JSON, where the logger passed it on."""
-    value = event.metadata.get(_LENGTH_HEADER, "")
+    value = event.metadata.get(_LENGTH_HEADER, "") if event.metadata else ""
     return int(value) if value.isascii() and value.isdigit() and len(value) < 12 else None
+
+
+@lru_cache(256)
+def _who(namespace: bytes, service: bytes, component: bytes) -> tuple[str, str, str]:
+    return _text(namespace), _text(service), _text(component) or "predictor"
 
 
 def _text(value: bytes) -> str:
@@ -199,7 +185,7 @@ def _moment(text: str, now: int) -> int | None:
 
 @lru_cache(1024)
 def _version(annotations: bytes) -> str:
-    found = _object(annotations).get("model-version")
+    found = _object(annotations).get("model-version") if annotations else None
     return found[:253].replace("\0", "") if isinstance(found, str) else ""
 
 

@@ -21,6 +21,7 @@ RECENT = 8192
 """Events that are remembered to tell duplicates before they are written; older ones are told when they are moved."""
 
 _VERSIONS = 32
+_Name = tuple[int, str, tuple[str, str, str]]
 
 
 class Service(BaseModel):
@@ -53,6 +54,21 @@ class _Voice:
         self.names = [column.name for column in model.columns]
 
 
+class _Voices:
+    """All versions of one service."""
+
+    __slots__ = ("by_version", "newest", "stored", "who")
+
+    def __init__(self, who: tuple[str, str, str]) -> None:
+        self.who = who
+        self.stored = (*who[:2], "stored")
+        self.by_version: dict[str, _Voice] = {}
+        self.newest: _Voice
+
+    def outcome(self, word: str) -> tuple[str, str, str]:
+        return self.who[0], self.who[1], word
+
+
 class Intake:
     """Takes events into a log. For one thread.
 
@@ -75,21 +91,22 @@ class Intake:
         self._secret = secret
         self.clock = clock
         self.counts: Counter[tuple[str, str, str]] = Counter()
-        self._services: dict[tuple[str, str, str], dict[str, _Voice]] = {}
-        self._recent: dict[tuple[int, int, str], tuple[int, Commit]] = {}
+        self._services: dict[tuple[str, str, str], _Voices] = {}
+        self._recent: dict[_Name, tuple[int, Commit]] = {}
         self._before = self._recent
         self._numbers = 0
         self.reason = ""
         for service in services:
-            voices = self._services.setdefault((service.namespace, service.service, service.component), {})
+            who = (service.namespace, service.service, service.component)
+            voices = self._services[who] = _Voices(who)
             for model in service.models:
-                voices[model.version] = self._voice(service.namespace, service.service, service.component, model)
-            voices[""] = voices[service.models[-1].version]
+                voices.newest = voices.by_version[model.version] = self._voice(who, model)
+            voices.by_version[""] = voices.newest
 
-    def _voice(self, namespace: str, service: str, component: str, model: LoggedModel) -> _Voice:
+    def _voice(self, who: tuple[str, str, str], model: LoggedModel) -> _Voice:
         number, self._numbers = self._numbers, self._numbers + 1
         voice = _Voice(number, model, Keeper(model, self._secret))
-        self._log.define(records.definition(number, Speaker(namespace, service, component, model)))
+        self._log.define(records.definition(number, Speaker(*who, model)))
         return voice
 
     def take(self, event: Event) -> Commit | None:
@@ -110,49 +127,42 @@ class Intake:
 
     def skip(self, reason: str, event: Event | None = None) -> None:
         """Count what is not kept; names that are not ours stay out of the counters."""
-        known = event is not None and (event.namespace, event.service, event.component) in self._services
-        who = (event.namespace, event.service) if event is not None and known else ("", "")
+        known = event is not None and event.who in self._services
+        who = event.who[:2] if event is not None and known else ("", "")
         self.counts[(*who, reason)] += 1
 
     def _take(self, event: Event) -> Commit:
-        voice = self._who(event)
-        checksum = zlib.crc32(event.body) if event.document is None else zlib.crc32(orjson.dumps(event.document))
-        name = (event.kind, self._services[event.namespace, event.service, event.component][""].number, event.event_id)
-        if (commit := self._seen(name, checksum, event)) is not None:
-            return commit
+        voices = self._services.get(event.who)
+        if voices is None:
+            raise UnusableError("unknown_service")
+        voice = voices.by_version.get(event.version) or self._unknown(voices, event.version)
+        body = event.body if event.document is None else orjson.dumps(event.document)
+        checksum = zlib.crc32(body)
+        name = (event.kind, event.event_id, event.who)
+        seen = self._recent.get(name) or self._before.get(name)
+        if seen is not None and not (seen[1].done and seen[1].error is not None):
+            # The first one stays; another body under the same id is a client that gives its ids twice.
+            self.counts[voices.outcome("duplicate" if seen[0] == checksum else "id_used_twice")] += 1
+            return seen[1]
         at = event.at
         if at is None:
             at = self.clock()
-            self.counts[event.namespace, event.service, "odd_time"] += 1
+            self.counts[voices.outcome("odd_time")] += 1
         commit = self._log.append(self._record(event, voice, at))
         if len(self._recent) >= RECENT:
             self._before, self._recent = self._recent, {}
         self._recent[name] = checksum, commit
-        self.counts[event.namespace, event.service, "stored"] += 1
+        self.counts[voices.stored] += 1
         return commit
 
-    def _who(self, event: Event) -> _Voice:
-        voices = self._services.get((event.namespace, event.service, event.component))
-        if voices is None:
-            raise UnusableError("unknown_service")
-        voice = voices.get(event.version)
-        if voice is None:
-            # A version that the sink was not told of has the newest one's columns; if not, its rows will not fit.
-            self.counts[event.namespace, event.service, "unknown_version"] += 1
-            voice = voices[""]
-            if len(voices) < _VERSIONS:
-                model = voice.model.model_copy(update={"version": event.version})
-                voice = self._voice(event.namespace, event.service, event.component, model)
-                voices[event.version] = voice
+    def _unknown(self, voices: _Voices, version: str) -> _Voice:
+        """A version that the sink was not told of has the newest one's columns; if not, its rows will not fit."""
+        self.counts[voices.outcome("unknown_version")] += 1
+        if len(voices.by_version) >= _VERSIONS:
+            return voices.newest
+        model = voices.newest.model.model_copy(update={"version": version})
+        voice = voices.by_version[version] = self._voice(voices.who, model)
         return voice
-
-    def _seen(self, name: tuple[int, int, str], checksum: int, event: Event) -> Commit | None:
-        found = self._recent.get(name) or self._before.get(name)
-        if found is None or (found[1].done and found[1].error is not None):
-            return None
-        # The first one stays; another body under the same id is a client that gives its ids twice.
-        self.counts[event.namespace, event.service, "duplicate" if found[0] == checksum else "id_used_twice"] += 1
-        return found[1]
 
     def _record(self, event: Event, voice: _Voice, at: int) -> bytes:
         document, tail = document_of(event)
@@ -166,7 +176,7 @@ class Intake:
         further = voice.keeper.further
         inputs = orjson.dumps(voice.keeper.rows(rows))
         if voice.keeper.further > further:
-            self.counts[event.namespace, event.service, "further_columns"] += 1
+            self.counts[event.who[0], event.who[1], "further_columns"] += 1
         return records.encode(
             REQUEST, voice.number, at, event.event_id, inputs, b"", self._keys(event, keys, rows, voice)
         )
@@ -190,7 +200,7 @@ class Intake:
         voices = self._services.get((namespace, service, "predictor"))
         if voices is None:
             return None
-        voice = voices[""]
+        voice = voices.newest
         hashed = [
             label if label.by == "event" else label.model_copy(update={"ident": voice.keeper.keys([label.ident])[0]})
             for label in found

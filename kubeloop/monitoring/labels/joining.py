@@ -66,7 +66,7 @@ def join(store: sa.Engine, window: Window, maturity: dt.timedelta, known_by: dt.
             found = _by_key(connection, service, reach, micros(known_by))
             found |= _by_event(connection, service, reach, micros(known_by))
             again = _predicted_again(connection, service, reach, int(maturity.total_seconds() * 1e6))
-        types = {category_text(value): value for value in window.model.classes}
+        types = window.model.class_words()
         for place, name in enumerate(zip(window.event_ids, window.rows.tolist(), strict=True)):
             value, at = found.get(name, (None, 0))
             if value is not None:

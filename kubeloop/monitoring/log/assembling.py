@@ -34,7 +34,7 @@ class Assembly:
     def __init__(self, model: LoggedModel, models: Mapping[int, LoggedModel]) -> None:
         self._model = model
         self._models = models
-        self._class_of = {category_text(value): value for value in model.classes}
+        self._class_of = model.class_words()
         self._cells: list[list[Any]] = []
         self._answers: list[Answer] = []
         self._names: list[tuple[str, int, int, str]] = []  # event id, row, microseconds, version

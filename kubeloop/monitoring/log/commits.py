@@ -96,7 +96,8 @@ class CommitLog:
         self._segment_s = segment_s
         self._linger_s = linger_s
         self._sync = sync
-        self._lock = threading.Condition()
+        self._mutex = threading.Lock()
+        self._lock = threading.Condition(self._mutex)
         self._records: list[bytes] = []
         self._bytes = 0
         self._commit = Commit()
@@ -131,7 +132,7 @@ class CommitLog:
             FullError: There is no room; it was not taken.
         """
         record = frame(payload)
-        with self._lock:
+        with self._mutex:
             if self._closing:
                 raise FullError("the inference log is closing", "send it again", retry_after_s=1.0)
             if self._bytes + len(record) > self._waiting_limit:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kubeloop.contract.monitoring import Log
 from kubeloop.digests import canonical_json, document_digest
-from kubeloop.learning.inputs import InputColumn, Kind
+from kubeloop.learning.inputs import InputColumn, Kind, category_text
 from kubeloop.packaging.manifest import Manifest, Value
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -61,6 +61,13 @@ class LoggedModel(BaseModel):
             InputColumn(name=name, kind=kind, categories=None, minimum=None, maximum=None, nullable=True)
             for name, kind in kinds.items()
         ]
+
+    def class_words(self) -> dict[str | None, Value]:
+        """The class that a label's text (`category_text`) means; 1 and 0 are words for true and false, too."""
+        words: dict[str | None, Value] = {}
+        if self.classes and all(isinstance(value, bool) for value in self.classes):
+            words = {"1": True, "0": False, "True": True, "False": False}
+        return words | {category_text(value): value for value in self.classes}
 
     def text(self) -> str:
         """Canonical JSON without the version, which has a column of its own."""

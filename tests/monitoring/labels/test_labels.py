@@ -53,7 +53,9 @@ def tell(engine: sa.Engine) -> Tell:
 
 def known(engine: sa.Engine, at: dt.datetime) -> list[Any]:
     """The labels of a/0, a/1, b/0, c/0 as known at a moment."""
-    return joined(engine, at).values.tolist()
+    found = joined(engine, at).values.tolist()
+    assert {type(value) for value in found} <= {bool, type(None)}, "1 and 0 are said of classes that are booleans"
+    return found
 
 
 def joined(engine: sa.Engine, at: dt.datetime) -> Joined:

@@ -40,8 +40,8 @@ class Postgres:
     def start(self) -> None:
         """Start it, after a crash too, and wait until it answers."""
         options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
-        command = ["pg_ctl", "-D", self._folder / "db", "-o", options, "-l", self._folder / "log", "-w", "start"]
-        subprocess.run(command, **self._quiet)
+        command: list[str | Path] = ["pg_ctl", "-D", self._folder / "db", "-o", options]
+        subprocess.run([*command, "-l", self._folder / "log", "-w", "start"], **self._quiet)
 
     def kill(self) -> None:
         """SIGKILL to the server and all its children at once."""

@@ -1,0 +1,82 @@
+"""One process that takes events as the sink does once uvicorn has read them, and prints what each round cost.
+
+python log_rounds.py ROUNDS EVENTS FOLDER
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from kubeloop.monitoring.log.commits import CommitLog
+from kubeloop.monitoring.log.models import LoggedColumn, LoggedModel
+from kubeloop.monitoring.log.segments import SegmentFiles
+from kubeloop.serving.sink_events import binary_event
+from kubeloop.serving.sink_intake import Intake, Service
+
+IN_FLIGHT = 256
+"""Events that wait for one sync, as under load."""
+
+ROW = [63, 1, 1, 145, 233, 1, 2, 150, 0, 2.3, 3, 0, 6]
+ASK = json.dumps({"instances": [ROW]}).encode()
+SAY = json.dumps({"predictions": [1], "probabilities": [[0.2512345678, 0.7487654322]]}).encode()
+HEADERS = {
+    b"ce-annotations": b'{"model-version":"7"}',
+    b"ce-component": b"predictor",
+    b"ce-endpoint": b"",
+    b"ce-inferenceservicename": b"heart",
+    b"ce-metadata": b"{}",
+    b"ce-namespace": b"default",
+    b"ce-recordedtime": b"2026-03-01T12:00:00.312560538Z",
+    b"ce-source": b"http://localhost:9081/",
+    b"ce-specversion": b"1.0",
+    b"ce-time": b"2026-03-01T12:00:00.312218261Z",
+    b"content-type": b"application/json",
+}
+KINDS = (b"org.kubeflow.serving.inference.request", b"org.kubeflow.serving.inference.response")
+
+
+def main(rounds: int, events: int, folder: Path) -> None:
+    """Take `events` events a round."""
+    model = LoggedModel(
+        version="7",
+        task="binary",
+        columns=tuple(LoggedColumn(name=f"c{number}", kind="number") for number in range(len(ROW))),
+        classes=(0, 1),
+    )
+    log = CommitLog(SegmentFiles(folder, "bench"))
+    services = [Service(namespace="default", service="heart", models=(model,))]
+    intake = Intake(log, services, None, lambda: time.time_ns() // 1000)
+    process = psutil.Process()
+    for number in range(rounds):
+        raw = [
+            list(
+                {
+                    **HEADERS,
+                    b"ce-id": b"8ea85d19-%08d-%012d" % (number, event // 2),
+                    b"ce-type": KINDS[event % 2],
+                }.items()
+            )
+            for event in range(events)
+        ]
+        now = time.time_ns() // 1000
+        cpu, wall = time.process_time(), time.perf_counter()
+        for event, headers in enumerate(raw):
+            commit = intake.take(binary_event(dict(headers), SAY if event % 2 else ASK, now))
+            assert commit is not None
+            if event % IN_FLIGHT == IN_FLIGHT - 1:
+                commit.wait(60)
+        commit.wait(60)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        del raw
+        said = {"cpu_us": cpu / events * 1e6, "per_s": events / wall, "rss": process.memory_info().rss}
+        sys.stdout.write(json.dumps(said) + "\n")
+        sys.stdout.flush()
+    assert intake.counts == {("default", "heart", "stored"): rounds * events}
+    log.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
