@@ -16,7 +16,8 @@
 #define LARGE_BLOCK 2048
 #define LARGE_FOREST 32768 /* nodes beyond which trees no longer stay in the cache between blocks */
 #define MOST_DOUBLES (1 << 20) /* of a block's slots */
-#define LANES 8            /* walks through trees that are under way at once, to hide the wait for memory */
+#define LANES 16           /* walks through trees that are under way at once, to hide the wait for memory */
+#define LEVELS 4           /* that they go down before it is looked whether all stand on leaves */
 #define MISSING 0xFFFF
 #define NO_CATEGORY 256
 #define SET_WORDS 9
@@ -236,19 +237,29 @@ static int32_t next_of_sets(const forest *f, int32_t at, const uint16_t *ranks)
 }
 
 /* LANES walks, each through its own tree or row, until all stand on leaves. */
+#define WALK(step) \
+    for (int32_t level = 0; level < depth; level += LEVELS) { \
+        int32_t moved = 0; \
+        for (int lane = 0; lane < LANES; lane++) { \
+            int32_t old = at[lane]; \
+            at[lane] = (step); \
+            moved |= at[lane] ^ old; \
+        } \
+        if (!moved) return; \
+        for (int more = 1; more < LEVELS; more++) \
+            for (int lane = 0; lane < LANES; lane++) { \
+                int32_t old = at[lane]; \
+                at[lane] = (step); \
+            } \
+    }
+
 static void walk(const forest *f, int32_t *at, const uint16_t *const *ranks, int32_t depth)
 {
-    for (int32_t level = 0; level < depth; level += 4) {
-        int32_t moved = 0;
-        for (int step = 0; step < 4; step++) {
-            moved = 0;
-            for (int lane = 0; lane < LANES; lane++) {
-                int32_t old = at[lane];
-                at[lane] = f->sets ? next_of_sets(f, old, ranks[lane]) : next(f->nodes, old, ranks[lane]);
-                moved |= at[lane] ^ old;
-            }
-        }
-        if (!moved) return;
+    const node *nodes = f->nodes;
+    if (f->sets) {
+        WALK(next_of_sets(f, old, ranks[lane]))
+    } else {
+        WALK(next(nodes, old, ranks[lane]))
     }
 }
 

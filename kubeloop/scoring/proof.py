@@ -20,6 +20,8 @@ TOLERANCE = 1e-12
 """How far an answer may be off, relative to the expected one where that is above 1."""
 MOST_TIES = 20_000
 """As many rows of ties at most; a column with more thresholds has them drawn."""
+LEAST_TIES = 4_000
+"""As many at least where there is a tree at all."""
 TWIN_ROWS = 2_000
 """As many rows are also asked of the NumPy twin, which has to give the same bits."""
 NOBODY = "kubeloop: nobody has heard of it"
@@ -151,7 +153,7 @@ def adversarial(
     rng = np.random.default_rng(seed)
     ties = {place: _near(values, rng) for place, values in _thresholds(plan, len(schema)).items()}
     blocks = [_special(column) for column in schema]
-    longest = max([len(block) for block in blocks] + [len(values) for values in ties.values()])
+    longest = max([LEAST_TIES * bool(ties), *map(len, blocks), *map(len, ties.values())])
     made: dict[str, NDArray[Any]] = {}
     for place, column in enumerate(schema):
         own = training[column["name"]].to_numpy()
@@ -159,8 +161,8 @@ def adversarial(
         values = ties.get(place, np.empty(0))
         if column["kind"] == "timestamp":
             values = values[np.abs(values) <= _LATEST_S]
-        if column["kind"] != "boolean":
-            drawn[: len(values)] = values
+        if column["kind"] != "boolean" and len(values):
+            drawn[:longest] = np.resize(values, longest)  # each beside many others, to come to its node
         start = longest + sum(map(len, blocks[:place]))
         drawn[start : start + len(blocks[place])] = blocks[place]
         made[column["name"]] = drawn
