@@ -74,6 +74,12 @@ cluster-test: $(STAMP) ## The tests on the Kubernetes of KUBECONFIG, else on the
 cluster-down: $(STAMP) ## Take it down; show that no process, mount, namespace, route or rule is left
 	@$(PY) -m tests.cluster.bed down
 
+bench-serving: $(STAMP) ## The predictor against a stock KServe one: STOCK=<kserve v0.20.0 tree>; FULL=1 for every combination
+	@$(PY) -u -m tests.bench.serving.harness $(if $(STOCK),--stock "$(STOCK)") $(if $(FULL),--full)
+
+soak: $(STAMP) ## Half of the measured capacity through `kubeloop serve`, with reloads; MINUTES=10
+	@$(PY) -u -m tests.bench.serving.soak --minutes $(or $(MINUTES),10)
+
 ci: check test slow network ## All of it
 
 clean: ## Remove what was built or cached; .venv and .kubeloop stay

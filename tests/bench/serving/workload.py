@@ -21,7 +21,10 @@ NUMBERS = tuple(f"n{i}" for i in range(8))
 COLUMNS = (*TEXTS, *NUMBERS)
 MODELS: dict[str, dict[str, Any]] = {
     "LR": {"kind": "logistic_regression"},
-    "HGB": {"kind": "hist_gradient_boosting", "parameters": {"max_iter": 200, "early_stopping": False}},
+    "HGB": {
+        "kind": "sklearn.ensemble.HistGradientBoostingClassifier",
+        "parameters": {"max_iter": 200, "early_stopping": False},
+    },
     "RF": {"kind": "random_forest", "parameters": {"n_estimators": 200}},
 }
 
@@ -58,10 +61,10 @@ def contract(model: str, p99_ms: float) -> Contract:
     )
 
 
-def package(model: str, folder: Path, p99_ms: float = 60_000.0) -> Path:
+def package(model: str, folder: Path, p99_ms: float = 60_000.0, rows: int = 3000) -> Path:
     """A package of ours."""
     agreed, data = contract(model, p99_ms), folder / "data"
-    frame = table()
+    frame = table(rows)
     frame = frame.assign(key=np.arange(len(frame)), _fold=np.arange(len(frame)) % 5)
     facts = write_table(pa.Table.from_pandas(frame, preserve_index=False), data)
     train(sections_of(agreed).train, {}, data, folder / "model")
