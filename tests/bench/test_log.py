@@ -141,7 +141,7 @@ def test_a_sink_offered_870_percent_over_its_capacity(tmp_path: Path) -> None:
             assert client.get("/health/ready")[0] == 200
         took = asyncio.run(_offer(port, "capacity", WAITING, None, 5.0))
         capacity = took[202] / 5.0
-        offered = capacity * (1 + OVER)
+        offered = 1.1 * capacity * (1 + OVER)  # a busy machine sends some of it too late to count
         memory = psutil.Process(process.pid).memory_info().rss
         acknowledged: set[str] = set()
         found = asyncio.run(_offer(port, "flood", 160, offered, OVERLOAD_S, acknowledged))
@@ -168,7 +168,7 @@ def test_a_sink_offered_870_percent_over_its_capacity(tmp_path: Path) -> None:
     assert counted["stored"] == found[202] + took[202]
     assert found[202] / OVERLOAD_S > 0.5 * capacity, "a flood does not stop the work"
     assert grown < 20
-    assert over >= OVER * 0.98
+    assert over >= OVER
 
 
 async def _offer(

@@ -104,8 +104,11 @@ class SegmentFiles:
         self.folder = root / self.name
         try:
             self.folder.mkdir(parents=True)
-            self._lock = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            # Locked before it has its name: a mover must never take a folder that is just being made for a dead one.
+            coming = self.folder / f".{_LOCK}"
+            self._lock = os.open(coming, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            coming.rename(self.folder / _LOCK)
             _sync_folder(root)
         except OSError as error:
             raise disk_full(error, str(self.folder)) or InputError(

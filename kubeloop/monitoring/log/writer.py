@@ -66,6 +66,7 @@ class LogWriter:
 
         Raises:
             FullError: Mode `required`, and the log is full: answer 503.
+            UnusableError: The rows are none of the model's, which a predictor has refused before.
         """
         import orjson
 
