@@ -66,7 +66,7 @@ class Alibi:
         if not len(rows):
             return np.empty(0)
         detector = Mahalanobis(threshold=model.threshold, n_components=rows.shape[1], start_clip=2 * _FIXED)
-        detector.mean, detector.C, detector.n = model.centres[0], np.linalg.inv(model.precision), _FIXED
+        detector.mean, detector.C, detector.n = model.centres[0], np.linalg.inv(model.precision[0]), _FIXED
         return np.asarray(detector.score(rows), dtype=np.float64)
 
 

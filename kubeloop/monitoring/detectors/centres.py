@@ -13,24 +13,32 @@ FOLDS = 5
 WIDEST = 500
 """Number columns that are used at most: the inverse of a covariance has the square of their count as numbers."""
 _FIT_ROWS = 20_000
+_REACH = 3.0
+_LEAST = 1e-6
+"""Variance that is added everywhere, of a standard deviation squared: a column that a class never varies in."""
 
 
 @dataclass(frozen=True)
 class Centres:
-    """Squared Mahalanobis distance to the nearest of k centres.
+    """Squared Mahalanobis distance to the nearest of k centres, each with a covariance of its own.
+
+    With more than one centre the logarithm of the covariance's determinant is added, so that the score is that of the
+    likeliest class in quadratic discriminant analysis, up to factor and constant.
 
     Attributes:
         names: The p number columns that are read.
         mean: (p,) what a missing value is taken for.
         scale: (p,) standard deviations.
+        reach: Values farther from the mean, in standard deviations, count as so far; infinity: none do.
         centres: (k, p) in standard deviations from the mean.
-        precision: (p, p) inverse of the covariance around the centres, shrunk (Ledoit and Wolf 2004).
-        threshold: Rows farther than this are flagged.
+        precision: (k, p, p) inverse covariances around the centres, shrunk (Ledoit and Wolf 2004).
+        threshold: Rows with a higher score are flagged.
     """
 
     names: tuple[str, ...]
     mean: Floats
     scale: Floats
+    reach: float
     centres: Floats
     precision: Floats
     threshold: float
@@ -38,17 +46,22 @@ class Centres:
     def standard(self, values: Mapping[str, NDArray[Any]]) -> Floats:
         """(n, p) rows in standard deviations from the mean; missing is 0."""
         found = matrix(values, self.names)
-        return np.asarray(np.where(np.isnan(found), 0.0, (found - self.mean) / self.scale))
+        return _standard(found, self.mean, self.scale, self.reach)
 
     def scores(self, values: Mapping[str, NDArray[Any]]) -> Floats:
-        """(n,) squared distances.
+        """(n,) scores."""
+        rows = self.standard(values)
+        several = len(self.centres) > 1
+        best = np.full(len(rows), np.inf)
+        for centre, precision in zip(self.centres, self.precision, strict=True):
+            root = np.linalg.cholesky(precision)
+            volume = -2 * float(np.log(np.diag(root)).sum()) if several else 0.0
+            best = np.minimum(best, (((rows - centre) @ root) ** 2).sum(axis=1) + volume)
+        return best
 
-        |L'x - L'c|^2 with LL' the precision: one product of matrices for all rows, and none per pair.
-        """
-        root = np.linalg.cholesky(self.precision)
-        rows, centres = self.standard(values) @ root, self.centres @ root
-        apart = (rows**2).sum(axis=1)[:, None] - 2 * rows @ centres.T + (centres**2).sum(axis=1)
-        return np.asarray(np.maximum(apart, 0.0).min(axis=1, initial=np.inf))
+
+def _standard(found: Floats, mean: Floats, scale: Floats, reach: float) -> Floats:
+    return np.asarray(np.where(np.isnan(found), 0.0, np.clip((found - mean) / scale, -reach, reach)))
 
 
 def matrix(values: Mapping[str, NDArray[Any]], names: Sequence[str]) -> Floats:
@@ -82,16 +95,20 @@ def fit_centres(
         chosen = rng.choice(len(found), _FIT_ROWS, replace=False)
         found, classes = found[chosen], classes[chosen]
     mean = np.nanmean(found, axis=0)
-    scale = np.nanstd(found, axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
-    rows = np.where(np.isnan(found), 0.0, (found - mean) / scale)
+    spread = np.nanstd(found, axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
     kept = [label for label in np.unique(classes) if np.count_nonzero(classes == label) >= FEWEST]
-    centres = np.array([rows[classes == label].mean(axis=0) for label in kept] or [rows.mean(axis=0)])
-    places = {label: place for place, label in enumerate(kept)}
-    around = rows - centres[[places.get(label, 0) for label in classes]]
-    covariance, _ = ledoit_wolf(around, assume_centered=True)
-    precision = np.linalg.inv(covariance + 1e-9 * np.eye(len(names)))
-    return Centres(names, mean, scale, centres, (precision + precision.T) / 2, np.inf)
+    # A pixel that is nearly always 0 must not outweigh all others; a single far value is an outlier, not a class.
+    reach = _REACH if len(kept) > 1 else np.inf
+    rows = _standard(found, mean, scale, reach)
+    centres, precision = [], []
+    for label in kept or [None]:
+        members = rows[classes == label] if label is not None else rows
+        centres.append(members.mean(axis=0))
+        covariance, _ = ledoit_wolf(members - centres[-1], assume_centered=True)
+        inverse = np.linalg.inv(covariance + _LEAST * np.eye(len(names)))
+        precision.append((inverse + inverse.T) / 2)
+    return Centres(names, mean, scale, reach, np.array(centres), np.array(precision), np.inf)
 
 
 def folds_of(blocks: Ints, rng: np.random.Generator) -> Ints:

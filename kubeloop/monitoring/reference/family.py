@@ -143,10 +143,12 @@ def fit_family(
     for size in sorted(set(sizes)):
         if size > blocks.largest():
             continue
-        found = _draw(tuple(signals), tests, rows, bins, size, blocks, draws, rng)
+        among = blocks.halves(rng)
+        found = _draw(tuple(signals), tests, rows, size, blocks, among, draws, rng)
+        halves = np.arange(draws) % 2 if blocks.name else None
         half = brief(found, size, evidence)
         floors = share_floors(signals, half.means, len(rows), size)
-        nulls.append(brief(found, size, evidence, floor_of(signals, floors, found, size)))
+        nulls.append(brief(found, size, evidence, floor_of(signals, floors, found, size), halves))
     return Family(tuple(signals), tuple(columns), bins, len(rows), tuple(nulls))
 
 
@@ -154,18 +156,19 @@ def _draw(
     signals: tuple[Signal, ...],
     tests: tuple[Test, ...],
     rows: Encoded,
-    bins: Ints,
     size: int,
     blocks: Blocks,
+    among: tuple[Ints, Ints],
     draws: int,
     rng: np.random.Generator,
 ) -> Floats:
-    """(draws, signals) statistics of null windows."""
+    """(draws, signals) statistics of null windows, by turns of the two halves of the blocks."""
+    bins = count(rows.codes)
     found: list[Floats] = []
     windows: list[Counts] = []
     others: list[Ints] = []
     for place in range(draws):
-        inside, hidden = blocks.draw(rng, size)
+        inside, hidden = blocks.draw(rng, size, among[place % 2])
         window = count_window(rows.take(inside))
         windows.append(window)
         others.append(bins - (window.bins if hidden is inside else count(rows.codes[hidden])))

@@ -30,22 +30,27 @@ class Blocks:
         """Blocks."""
         return len(self.starts) - 1
 
-    def draw(self, rng: np.random.Generator, size: int) -> tuple[Ints, Ints]:
+    def halves(self, rng: np.random.Generator) -> tuple[Ints, Ints]:
+        """The blocks at random in two."""
+        mixed = rng.permutation(self.count)
+        return mixed[: self.count // 2], mixed[self.count // 2 :]
+
+    def draw(self, rng: np.random.Generator, size: int, among: Ints) -> tuple[Ints, Ints]:
         """Rows of a window, and all rows that the reference of this window must not know.
 
-        Blocks are drawn without replacement until they hold enough rows, which are then thinned to `size`.
+        Blocks of `among` are drawn without replacement until they hold enough rows, which are then thinned to `size`.
         """
         if not self.name:
             rows = rng.choice(len(self.order), size, replace=False, shuffle=False)
             return rows, rows
-        blocks = rng.permutation(self.count)
+        blocks = rng.permutation(among)
         lengths = np.diff(self.starts)[blocks]
         enough = int(np.searchsorted(np.cumsum(lengths), size)) + 1
         rows = np.concatenate([self.order[self.starts[b] : self.starts[b + 1]] for b in blocks[:enough]])
         return rng.choice(rows, size, replace=False, shuffle=False), rows
 
     def largest(self) -> int:
-        """Rows of the largest window that half of the rows suffice for, whichever blocks are drawn."""
+        """Rows of the largest window that half of the rows, or a half of the blocks, suffice for, however it falls."""
         if not self.name:
             return len(self.order) // 2
         return int(np.sort(np.diff(self.starts))[: self.count // 2].sum())
@@ -131,7 +136,9 @@ def q_values(chances: Floats) -> Floats:
     return found
 
 
-def brief(statistics: Floats, size: int, evidence: int, floors: Floats | None = None) -> Null:
+def brief(
+    statistics: Floats, size: int, evidence: int, floors: Floats | None = None, halves: Ints | None = None
+) -> Null:
     """The null of drawn statistics.
 
     Args:
@@ -139,6 +146,8 @@ def brief(statistics: Floats, size: int, evidence: int, floors: Floats | None = 
         size: Rows of a window.
         evidence: How many windows the draws are worth.
         floors: (draws, s) p-values that the signals' are at least, before they are corrected.
+        halves: (draws,) 0 or 1, the half of the blocks that a window was drawn from. The p-values of one half are then
+            taken from the other: a day that nobody has seen goes farther than any day of the null.
     """
     filled = np.where(np.isnan(statistics), -1.0, statistics)
     knots = np.quantile(filled, np.linspace(0, 1, KNOTS), axis=0, method="lower").T.astype(np.float32)
@@ -152,5 +161,8 @@ def brief(statistics: Floats, size: int, evidence: int, floors: Floats | None = 
     tail = np.stack([begin, beyond.mean(axis=0), mean], axis=1)
     half = Null(size, knots, tail, means, squares, np.zeros(1, np.float32), evidence)
     chances = half.chances(statistics)
+    if halves is not None:
+        for one in (0, 1):
+            chances[halves == one] = brief(statistics[halves != one], size, evidence).chances(statistics[halves == one])
     least = q_values(chances if floors is None else np.maximum(chances, floors)).min(axis=-1, initial=1.0)
     return Null(size, knots, tail, means, squares, np.sort(least).astype(np.float32), evidence)

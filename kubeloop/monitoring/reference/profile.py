@@ -134,7 +134,7 @@ def _model_document(model: Centres | Forest, prefix: str, arrays: dict[str, NDAr
         if isinstance(value, np.ndarray):
             arrays[f"{prefix}.{each.name}"] = value
         else:
-            document[each.name] = value
+            document[each.name] = None if value == np.inf else value
     return document
 
 
@@ -226,6 +226,7 @@ def _family(document: Mapping[str, Any], prefix: str, arrays: Mapping[str, NDArr
 def _model(document: Mapping[str, Any], prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Centres | Forest:
     kind: type[Centres] | type[Forest] = {"Centres": Centres, "Forest": Forest}[document["kind"]]
     parts = {name: value for name, value in document.items() if name != "kind"} | {"names": tuple(document["names"])}
+    parts = {name: np.inf if value is None else value for name, value in parts.items()}
     for each in fields(kind):
         if each.name not in parts:
             parts[each.name] = arrays[f"{prefix}.{each.name}"]
