@@ -47,9 +47,10 @@ type: $(STAMP) ## Strict types (mypy)
 imports: $(STAMP) ## Which room may import which (import-linter)
 	@$(VENV)/bin/lint-imports --no-logo
 
-compile: $(STAMP) ## Compile the pipelines into their golden files, and the components' READMEs
+compile: $(STAMP) ## Compile the pipelines into their golden files; write the components' READMEs and docs/contract.md
 	@$(PY) -m kubeloop.pipelines.compile
 	@$(PY) -m kubeloop.components.readme
+	@$(PY) -m kubeloop.contract.reference
 
 readme: $(STAMP) ## Run README's commands and write what they print into it
 	@$(PY) .ci/readme.py --write

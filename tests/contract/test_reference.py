@@ -12,7 +12,7 @@ def texts(root: Path) -> list[str]:
 
 def test_the_page_is_what_the_models_say(root: Path) -> None:
     there = (root / PLACE).read_text(encoding="utf-8")
-    assert there == reference(texts(root)), "run `python -m kubeloop.contract.reference`"
+    assert there == reference(texts(root)), "run `make compile`"
 
 
 def test_every_chapter_and_word_is_on_it(root: Path) -> None:

@@ -253,6 +253,7 @@ def dying_store(body: bytes, sends: int) -> type[http.server.BaseHTTPRequestHand
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
+            assert isinstance(self.server, http.server.HTTPServer)
             self.server.socket.close()
 
         def _describe(self, length: int) -> None:
