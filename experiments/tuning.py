@@ -81,7 +81,8 @@ def _search(
     digest = read_facts(development).digest
     led = first_assignments(section, train, site)
     first = [assignment for _, assignment in led]
-    parts = [section.model_dump(mode="json"), train.model_dump(mode="json"), digest, first]
+    asked = section.model_dump(mode="json", exclude={"search": {"trials", "failures", "parallel"}})  # a budget may grow
+    parts = [asked, train.model_dump(mode="json"), digest, first]
     folder = site.home / FOLDER / document_digest(parts).removeprefix("sha256-")[:16]
     order = folder / "order.json"
     write_order(order, section, train, development, digest)

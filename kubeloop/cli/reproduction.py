@@ -159,6 +159,7 @@ def _again(site: Site, contract: Contract, package: Package | None, scratch: Pat
     from kubeloop.data.validation import validate
     from kubeloop.digests import file_digest
     from kubeloop.experiments.tuning import choose
+    from kubeloop.learning.choice import chosen
     from kubeloop.learning.training import train
 
     sections = sections_of(contract)
@@ -171,9 +172,11 @@ def _again(site: Site, contract: Contract, package: Package | None, scratch: Pat
         return found, int(analysed["mended"])
     split(sections.split, valid, development, test)
     trained = scratch / "model"
-    train(sections.train, choose(sections.tune)["parameters"], development, trained)
+    # What a search chose is taken from the package: whether it is the best is not what is asked here.
+    choice = choose(sections.tune) if contract.search is None else _chosen_then(contract, package)
+    train(*chosen(sections.train, choice), development, trained)
     described = json.loads((trained / "model.json").read_text(encoding="ascii"))
-    estimator = {"kind": contract.estimator.kind, "parameters": described["parameters"]}
+    estimator = {"kind": described["estimator"], "parameters": described["parameters"]}
     judged = _judged(package, read_facts(test).digest)
     made = {
         **found,
@@ -189,6 +192,15 @@ def _mended(record: RunRecord) -> int | None:
     """How many mended rows came back in the run; None where its record does not say."""
     facts = next((task.facts for task in record.tasks if task.task == "validate" and task.status == "done"), {})
     return int(facts["mended"]) if "mended" in facts else None
+
+
+def _chosen_then(contract: Contract, package: Package) -> dict[str, Any]:
+    """What the search of a packaged run chose, by its manifest."""
+    words = package.manifest.estimator
+    used = {feature.name for feature in package.manifest.features}
+    groups = contract.search.leave_out.values() if contract.search else ()
+    left_out = [name for group in groups for name in group if name not in used]
+    return {"estimator": words["kind"], "parameters": words["parameters"], "leave_out": left_out}
 
 
 def _packaged(trained: Path, contract: Contract, judged: dict[str, Any], snapshot: str, out: Path) -> str:
