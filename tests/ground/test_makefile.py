@@ -30,6 +30,8 @@ TARGETS = [
     "cluster",
     "cluster-test",
     "cluster-down",
+    "bench-serving",
+    "soak",
 ]
 NATIVE = "kubeloop/scoring/native.c"
 GROUND = ("Makefile", "pyproject.toml", "uv.lock", NATIVE)
