@@ -32,7 +32,7 @@ EVENTS = int(os.environ.get("BENCH_LOG_EVENTS", "1000000"))
 ROUND = 20_000
 OVERLOAD_S = float(os.environ.get("BENCH_LOG_OVERLOAD_S", "60"))
 KILLS = int(os.environ.get("BENCH_LOG_KILLS", "200"))
-WAITING = 16
+WAITING = 8
 OVER = 8.7
 """870% over capacity is 9.7 times the capacity."""
 
