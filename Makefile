@@ -12,7 +12,7 @@ CANDIDATES = $(if $(filter file,$(origin PYTHON)),python3 python3.12 python3.11,
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow network check lint type imports compile readme golden bench images cluster cluster-test cluster-down ci clean
+.PHONY: help setup demo test slow network check lint type imports compile readme golden bench bench-serving soak images cluster cluster-test cluster-down ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
