@@ -19,6 +19,7 @@ RETRY_S = 60.0
 """How long a server that does not answer is asked again."""
 
 _PAUSE_S = 1.0
+_ROLES_S = 5.0
 _TIMEOUT_S = 30.0
 _APPLY = "application/apply-patch+yaml"
 _AGAIN = (429, 500, 502, 503, 504)
@@ -86,6 +87,7 @@ class Api:
     def __init__(self, client: Any, namespace: str, *, inside: bool = False, patience_s: float = RETRY_S) -> None:
         self._client = client
         self._patience_s = patience_s
+        self._let_in = False
         self.namespace = namespace
         self.inside = inside
 
@@ -218,10 +220,15 @@ class Api:
     ) -> str:
         """One request; a server that is away or overloaded is asked again, for all that we send can be sent twice."""
         end = time.monotonic() + self._patience_s
+        unsure = time.monotonic() + _ROLES_S
         while True:
             try:
-                return self._once(method, path, query, body, content)
+                answer = self._once(method, path, query, body, content)
             except Refused as refused:
+                # A server that has just restarted does not know its Roles yet, and refuses whom it let in before.
+                if refused.status == 403 and self._let_in and method == "GET" and time.monotonic() < unsure:
+                    time.sleep(_PAUSE_S)
+                    continue
                 # A proxied 5xx is the Service's own answer, and a webhook's refusal may be one, too.
                 if refused.status not in _AGAIN or "/proxy/" in path or time.monotonic() > end:
                     raise
@@ -231,6 +238,9 @@ class Api:
                         f"the Kubernetes API was expected to answer, and did not for {self._patience_s:.0f} s: {error}",
                         "see that the cluster is up and that the kubeconfig names the right one",
                     ) from error
+            else:
+                self._let_in = True
+                return answer
             time.sleep(_PAUSE_S)
 
     def _once(self, method: str, path: str, query: Any, body: Document | None, content: str) -> str:

@@ -184,7 +184,7 @@ def test_nothing_but_the_roles_verbs_was_used(place):
     with layout.AUDIT_LOG.open(encoding="utf-8") as lines:
         for line in lines:
             event = json.loads(line)
-            if event["user"]["username"] != user or "objectRef" not in event:
+            if event["user"].get("username") != user or "objectRef" not in event:
                 continue
             what = event["objectRef"]
             resource = "/".join(filter(None, (what["resource"], what.get("subresource"))))
