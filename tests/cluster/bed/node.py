@@ -172,7 +172,9 @@ def _shims() -> list[int]:
 
 def _unmount() -> None:
     table = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
-    ours = [line.split()[1] for line in table if line.split()[1].startswith(f"{layout.STATE}/")]
+    ours = [
+        line.split()[1] for line in table if line.split()[1].startswith(f"{layout.CACHE}/")
+    ]  # a build that was killed, too
     for place in sorted(ours, reverse=True):
         run("umount", place, check=False)
 
