@@ -101,7 +101,7 @@ def test_8_a_namespace_without_its_labels(place):
 
 
 def test_9_a_pod_whose_image_cannot_be_pulled(place):
-    context = {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "runAsUser": 1000}
+    context: dict[str, object] = {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "runAsUser": 1000}
     context |= {"capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stuck"}}
     pod |= {"spec": {"containers": [{"name": "c", "image": "bed.local/nothing:2", "securityContext": context}]}}

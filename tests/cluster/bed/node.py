@@ -146,8 +146,8 @@ def down() -> None:
     _remove_cgroups()
     for place in _STRAYS:
         shutil.rmtree(place, ignore_errors=True)
-    for place in (layout.STATE, layout.CLAIMS):
-        shutil.rmtree(place, ignore_errors=True)
+    for folder in (layout.STATE, layout.CLAIMS):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end_pods() -> None:
