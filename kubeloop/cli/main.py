@@ -16,7 +16,6 @@ COMMANDS: dict[str, str] = {
     "check": "Read loop.yaml and say all that is wrong with it.",
     "run": "Run the loop: from the table to a served, judged model.",
     "tune": "Check a Katib Experiment, and run one on this machine.",
-    "tune": "Check a Katib Experiment, and run one on this machine.",
     "import": "Run the loop with a model that was fitted elsewhere.",
     "serve": "Serve the champion here, in the foreground.",
     "predict": "Score rows with a registered model.",
