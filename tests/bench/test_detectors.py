@@ -68,7 +68,9 @@ def test_flights_of_january_to_march_then_the_year() -> None:
     table = flights()
     spring = table["day"] <= 90
     judge = Judge(fitted(table[spring], schema_of(table), words(5000), 0, days=True))
-    memory, told, first = Memory(Confirm(windows=2, of=3)), {}, {}
+    memory = Memory(Confirm(windows=2, of=3))
+    told: dict[str, int] = {}
+    first: dict[str, int] = {}
     rest = table[~spring]
     for week, rows in rest.groupby((rest["day"] - 91) // 7):
         day = 91 + 7 * int(week)
