@@ -68,11 +68,14 @@ def install(venv: Path, uv_version: str) -> None:
     def run(*command: str | Path) -> None:
         subprocess.run(command, env=env, check=True)
 
+    # Each task is a process of its own: where Python may not write bytecode, every one of them would compile us anew.
+    compiled = (python, "-m", "compileall", "-qq", "kubeloop", "components", "experiments", "pipelines", "serving")
     run(python, "-m", "pip", "install", "--quiet", f"uv=={uv_version}")
     uv = venv / "bin/uv"
     if not (pip_setting(python, "index-url") or pip_setting(python, "no-index")):
         env["UV_PROJECT_ENVIRONMENT"] = str(venv.absolute())
         run(uv, "sync", "--quiet", "--locked", "--all-extras", "--python", python)
+        run(*compiled)
         return
     # uv takes files from the addresses in the lock; pip takes the same files, hash by hash, from where it is told.
     with tempfile.TemporaryDirectory() as scratch:
@@ -80,6 +83,7 @@ def install(venv: Path, uv_version: str) -> None:
         run(uv, "export", "--quiet", "--frozen", "--all-extras", "--no-emit-project", "--output-file", wanted)
         run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "-r", wanted)
         run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", ".")
+        run(*compiled)
 
 
 def main(venv: Path, uv_version: str, stamp: Path) -> None:

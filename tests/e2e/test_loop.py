@@ -79,8 +79,9 @@ def test_a_second_run_makes_the_same_package_and_skips_no_side_effect(first: Any
         assert again.tasks[name]["status"] == "done", f"{name} reads or changes the world, and must run"
 
 
-def test_pure_tasks_come_from_the_cache(again: Any) -> None:
-    assert again.tasks["tune"]["status"] == "cached"
+def test_what_is_fed_by_an_uncached_task_runs_again(again: Any) -> None:
+    # A cache key holds the place of an artifact, and `ingest` looks at the world each time.
+    assert {task["status"] for task in again.tasks.values()} == {"done"}
 
 
 def test_changed_data_makes_nothing_stale(again: Any, more_data: Any) -> None:

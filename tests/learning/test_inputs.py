@@ -82,9 +82,9 @@ def test_category_text_of_missing_values_is_none():
         ([[1, "x", True], [1, "x"]], "row 2 of 2 has 2 values, 3 were expected", "age, ward, smoker", {"row": 2}),
         (
             [{"age": 1, "wart": "x", "smoker": True}],
-            "unknown column 'wart'; did you mean 'ward'",
-            "age, ward, smoker",
-            {"row": 1, "column": "wart"},
+            "row 1 of 1 has no column 'ward', but an unknown column 'wart'",
+            "add 'ward'",
+            {"row": 1},
         ),
         ([{"age": 1, "smoker": True}], "row 1 of 1 has no column 'ward'", "null", {"row": 1, "column": "ward"}),
         ([["old", "x", True]], "column 'age', row 1: a number was expected, .* text 'old'", "null", {"column": "age"}),
