@@ -26,7 +26,9 @@ def write(name: str, folder: Path) -> tuple[Path, str]:
     return table, "target"
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize(
+    "task", ["binary", *(pytest.param(task, marks=pytest.mark.slow) for task in ("multiclass", "regression"))]
+)
 def test_unedited_contract_runs_to_a_served_model(task: str, tmp_path: Path, kubeloop: Any) -> None:
     table, target = write(task, tmp_path)
     made = kubeloop("init", table, "--target", target, "--out", tmp_path / "project", cwd=tmp_path)

@@ -41,7 +41,7 @@ def kill_at(step: str, folder: Path, environment: dict[str, str]) -> None:
 EVERY_STEP = pytest.param(TRAIN_TASKS, marks=pytest.mark.slow, id="every step")
 
 
-@pytest.mark.parametrize("steps", [pytest.param(("register", "deploy"), id="register and deploy"), EVERY_STEP])
+@pytest.mark.parametrize("steps", [pytest.param(("deploy",), id="deploy"), EVERY_STEP])
 def test_killed_at_a_step_the_next_command_starts_clean(
     steps: tuple[str, ...], tmp_path: Path, copy_heart: Any, environment: Any, kubeloop: Any
 ) -> None:
