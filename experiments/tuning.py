@@ -121,24 +121,17 @@ def first_assignments(section: TuneSection, train: TrainSection, site: Site) -> 
 
 def champion_parameters(site: Site, name: str) -> tuple[str, dict[str, Any]] | None:
     """Estimator and parameters of the champion, by its manifest; None where there is none, or it cannot be read."""
-    import json
-
     import sqlalchemy as sa
 
+    from kubeloop.packaging.read import read_package
     from kubeloop.packaging.store import fetch
-    from kubeloop.registry.champions import champion
-    from kubeloop.store import open_engine
+    from kubeloop.registry.champions import present_champion
 
     try:
-        engine = open_engine(site)
-        try:
-            row = champion(engine, site.namespace, name)
-        finally:
-            engine.dispose()
+        row = present_champion(site, name)
         if row is None:
             return None
-        manifest = json.loads((fetch(site, row.digest) / "manifest.json").read_text(encoding="utf-8"))
-        words = manifest["estimator"]
+        words = read_package(fetch(site, row.digest), row.digest, site).manifest.estimator
         return str(words["kind"]), dict(words["parameters"])
     except (KubeloopError, sa.exc.SQLAlchemyError, OSError, ValueError, KeyError):
         return None  # it only would have come first; the gate is what holds against the champion

@@ -1,6 +1,5 @@
 """An endpoint on a Kubernetes: what the rollout's steps call in the place of a boot on this machine."""
 
-import http.client
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from kubeloop.contract.serving import Serving
 from kubeloop.packaging.read import read_package
-from kubeloop.serving.trial import PROTOCOLS, replay_over, trial
+from kubeloop.serving.trial import PROTOCOLS, post_to, replay_over, trial
 from kubeloop.site.model import Site
 
 if TYPE_CHECKING:
     from kubeloop.cluster.api import Api
-
-_TIMEOUT_S = 30.0
 
 
 def endpoint_of(site: Site, name: str, answers: str) -> Callable[[Path], dict[str, Any]]:
@@ -75,10 +72,4 @@ def ask(api: "Api", name: str, path: str, body: bytes) -> tuple[int, bytes]:
     service = f"{name}-predictor"
     if not api.inside:
         return api.ask_service(service, path, body)
-    connection = http.client.HTTPConnection(f"{service}.{api.namespace}", 80, timeout=_TIMEOUT_S)
-    try:
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
+    return post_to(f"{service}.{api.namespace}", 80, path, body)

@@ -69,7 +69,7 @@ def trial(package: Path, name: str, answers: str, site: Site | None = None) -> d
 
 def replay(port: int, name: str, manifest: Manifest) -> float:
     """As `replay_over`, against a predictor of this machine."""
-    return replay_over(partial(_ask_here, port), name, manifest)
+    return replay_over(partial(post_to, process.HOST, port), name, manifest)
 
 
 def replay_over(ask: Ask, name: str, manifest: Manifest) -> float:
@@ -167,8 +167,13 @@ def _differs(place: str, wanted: str, got: str) -> PermanentError:
     )
 
 
-def _ask_here(port: int, path: str, body: bytes) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(process.HOST, port, timeout=_TIMEOUT_S)
+def post_to(host: str, port: int, path: str, body: bytes) -> tuple[int, bytes]:
+    """POST a JSON body; the status and the body that come back.
+
+    Raises:
+        OSError: There is no answer.
+    """
+    connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
     try:
         connection.request("POST", path, body, {"Content-Type": "application/json"})
         answer = connection.getresponse()

@@ -6,9 +6,8 @@ from kubeloop.errors import KubeloopError
 from kubeloop.evaluation.baseline import Baseline
 from kubeloop.packaging.read import read_package
 from kubeloop.packaging.store import fetch
-from kubeloop.registry.champions import champion
+from kubeloop.registry.champions import present_champion
 from kubeloop.site.model import Site
-from kubeloop.store import open_engine
 from kubeloop.tracking.record import list_runs
 
 
@@ -21,11 +20,7 @@ def champion_baseline(site: Site, name: str) -> Baseline:
     """
     digest = None
     try:
-        engine = open_engine(site)
-        try:
-            row = champion(engine, site.namespace, name)
-        finally:
-            engine.dispose()
+        row = present_champion(site, name)
         if row is None:
             return _without_row(site, name)
         digest = row.digest

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from kubeloop.errors import InputError, RefusedError
+from kubeloop.site.model import Site
+from kubeloop.store import open_engine
 from kubeloop.store.tables import champions as champions_table
 from kubeloop.store.tables import versions as versions_table
 
@@ -36,6 +38,15 @@ def champion(engine: sa.Engine, namespace: str, name: str) -> ChampionRow | None
     if row is None:
         return None
     return ChampionRow(name, row["digest"], row["revision"], dt.datetime.fromisoformat(row["updated_at"]))
+
+
+def present_champion(site: Site, name: str) -> ChampionRow | None:
+    """The champion of a model in a Site's registry, by a look of its own; None where there is none yet."""
+    engine = open_engine(site)
+    try:
+        return champion(engine, site.namespace, name)
+    finally:
+        engine.dispose()
 
 
 def move_champion(
