@@ -33,12 +33,20 @@ from kubeloop.packaging.manifest import (
     Rows,
 )
 from kubeloop.packaging.plans import take_plan
+from kubeloop.packaging.references import take_reference
 from kubeloop.packaging.sources import write_sources
 from kubeloop.packaging.staging import staged_folder
 from kubeloop.packaging.verify import verify
 
 
-def build(model: Path, contract: Contract, evaluation: Mapping[str, Any], data_digest: str, out: Path) -> str:
+def build(
+    model: Path,
+    contract: Contract,
+    evaluation: Mapping[str, Any],
+    data_digest: str,
+    out: Path,
+    reference: Path | None = None,
+) -> str:
     """Write a package folder; it appears whole or not at all.
 
     Args:
@@ -49,6 +57,7 @@ def build(model: Path, contract: Contract, evaluation: Mapping[str, Any], data_d
             it was held against.
         data_digest: Digest of the ingested table.
         out: The package folder; absent, empty, or this very package from a build that was killed after its end.
+        reference: What `fit_monitor` wrote; None: the model cannot be watched.
 
     Returns:
         The package's digest: the same for the same model, contract, data and metrics, in any process and folder.
@@ -64,7 +73,8 @@ def build(model: Path, contract: Contract, evaluation: Mapping[str, Any], data_d
         with staged_folder(out) as stage:
             (stage / ESTIMATOR).write_bytes(_estimator(model))
             _was_judged(file_digest(stage / ESTIMATOR), evaluation)
-            manifest = _manifest(described, contract, evaluation, data_digest, stage, model)
+            watched = take_reference(reference, stage, file_digest(stage / ESTIMATOR)) if reference else None
+            manifest = _manifest(described, contract, evaluation, data_digest, stage, model, watched)
             digest = manifest.digest()
             (stage / MANIFEST).write_text(manifest.text(), encoding="ascii")
             _write_detached(stage / DETACHED, evaluation)
@@ -111,6 +121,7 @@ def _manifest(
     data_digest: str,
     stage: Path,
     model: Path,
+    watched: str | None,
 ) -> Manifest:
     """The manifest of the files in `stage`; writes the README there, for it needs the same facts."""
     try:
@@ -152,6 +163,7 @@ def _manifest(
             code_version=__version__,
             user_code=described.get("code"),
             scoring_plan=plan,
+            reference_profile=watched,
         )
     except (KeyError, ValidationError) as error:
         raise PermanentError(

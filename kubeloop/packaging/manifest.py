@@ -19,6 +19,8 @@ CODE = "code"
 """The folder with the sources of model and preprocessing, to be read and never run."""
 
 TEST = "test/test_package.py"
+REFERENCE = "monitoring/reference.zip"
+"""What windows of live rows are held against: JSON and plain arrays; the room `monitoring` reads them."""
 DETACHED = "detached"
 """The folder of facts that are true of one build and not of the model: host, run, the whole decision. Not digested."""
 
@@ -168,7 +170,9 @@ class Manifest(_Part):
         None, description="Of the user's own transformers, whose source is in `code/user`."
     )
     scoring_plan: ScoringPlan | None = Field(None, description="The exact scoring plan, or why there is none.")
-    reference_profile: None = Field(None, description="Place of the reference profile that drift is measured against.")
+    reference_profile: str | None = Field(
+        None, description="Path of the reference profile that live rows are held against; null: it cannot be watched."
+    )
 
     @field_validator("files")
     @classmethod
@@ -182,10 +186,12 @@ class Manifest(_Part):
         return files
 
     @model_validator(mode="after")
-    def _plan_is_among_the_files(self) -> "Manifest":
+    def _parts_are_among_the_files(self) -> "Manifest":
         lost = [name for name in (self.scoring_plan.files if self.scoring_plan else ()) if name not in self.files]
         if lost:
             raise ValueError(f"{lost[0]!r} of the scoring plan is not among the files")
+        if self.reference_profile is not None and self.reference_profile not in self.files:
+            raise ValueError(f"{self.reference_profile!r}, the reference profile, is not among the files")
         return self
 
     def code(self) -> dict[str, str]:

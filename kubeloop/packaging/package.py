@@ -87,6 +87,17 @@ class Package:
         document, arrays = (read_verified(self.folder, name, self.manifest.files[name]) for name in plan.files)
         return document, arrays
 
+    def reference_bytes(self) -> bytes | None:
+        """The reference profile, with the digest of the manifest; None: the package has none.
+
+        `kubeloop.monitoring.reference.packaged.reference_of` reads it.
+
+        Raises:
+            IntegrityError: The file changed since.
+        """
+        name = self.manifest.reference_profile
+        return None if name is None else read_verified(self.folder, name, self.manifest.files[name])
+
     def predict(self, rows: "pd.DataFrame | Sequence[Mapping[str, Any]] | Sequence[Sequence[Any]]") -> "Answers":
         """Answers to rows.
 

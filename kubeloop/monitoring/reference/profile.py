@@ -22,7 +22,6 @@ from kubeloop.monitoring.reference.family import Family
 from kubeloop.monitoring.reference.null import Null
 from kubeloop.monitoring.reference.signals import Signal
 
-PROFILE = "reference.zip"
 FORMAT = 1
 PREDICTION = "model.prediction"
 PROBABILITY = "model.probability"
