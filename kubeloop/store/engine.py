@@ -13,7 +13,7 @@ from kubeloop.site.model import Site
 from kubeloop.site.secrets import resolve
 from kubeloop.store.errors import meaning, translate
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a test holds it equal to alembic's own answer."""
 
 BUSY_MS = 30_000

@@ -5,6 +5,7 @@ In the inference log, whose rows are many and looked up by time, they are intege
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Index,
     Integer,
@@ -153,3 +154,34 @@ labels = Table(
     sqlite_with_rowid=False,
 )
 """What came true: by event id and row, or by business key; a correction is a further revision, nothing is altered."""
+
+watch_streams = Table(
+    "watch_streams",
+    metadata,
+    Column("service", Integer, nullable=False),
+    Column("model", Integer, nullable=False),
+    Column("stream", String(6), nullable=False),
+    Column("windows", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+    PrimaryKeyConstraint("service", "model", "stream", name="watch_streams_pk"),
+    sqlite_with_rowid=False,
+)
+"""How far detectors have read a model's log, and what its last windows told; moved by `WHERE windows = ?` alone."""
+
+watch_windows = Table(
+    "watch_windows",
+    metadata,
+    Column("id", String(71), primary_key=True),
+    Column("service", Integer, nullable=False),
+    Column("model", Integer, nullable=False),
+    Column("stream", String(6), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("judged_at", BigInteger, nullable=False),
+    Column("sent_at", BigInteger, nullable=True),
+    Column("alarm", Boolean, nullable=False),
+    Column("document", Text, nullable=False),
+    UniqueConstraint("service", "model", "stream", "number", name="watch_windows_number"),
+)
+"""What was said of each window; `sent_at` is empty until whoever wants to be told has been."""
