@@ -20,7 +20,7 @@ def clopper_pearson(alarms: int, windows: int, confidence: float = 0.99) -> tupl
 
 
 def words(rows: int, **more) -> Detectors:
-    return Detectors.model_validate({"window": {"rows": rows, "minimum_rows": min(rows, 100)}, **more})
+    return Detectors.model_validate({"window": {"rows": rows, "minimum_rows": min(rows, 100)}} | more)
 
 
 def fitted(table: pd.DataFrame, schema, detectors: Detectors, seed=0, days: bool = False) -> Profile:
