@@ -170,6 +170,14 @@ def write_train_page(report: "HTML", facts: dict[str, Any]) -> None:
     _write_page(report, page("Training", [train_section(facts)]))
 
 
+def write_monitor_page(report: "HTML", facts: dict[str, Any], attached: dict[str, Any] | None = None) -> None:
+    """What is watched, and where."""
+    from kubeloop.reports.sections import page
+    from kubeloop.reports.watch_section import watch_section
+
+    _write_page(report, page("Monitoring", [watch_section(facts, attached)]))
+
+
 def write_deploy_page(report: "HTML", facts: dict[str, Any]) -> None:
     """Where it serves."""
     from kubeloop.reports.sections import deploy_section, page

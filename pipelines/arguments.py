@@ -4,7 +4,7 @@ from kubeloop.contract import Contract, encode, sections_of
 from kubeloop.contract.text import LIMIT_BYTES
 from kubeloop.errors import InputError
 
-TRAIN_TASKS = ("ingest", "validate", "split", "tune", "train", "evaluate", "register", "deploy")
+TRAIN_TASKS = ("ingest", "validate", "split", "tune", "train", "evaluate", "fit_monitor", "register", "deploy")
 """What a train run that went all the way has executed, in order."""
 
 
@@ -22,6 +22,7 @@ def train_arguments(contract: Contract) -> dict[str, str]:
         "tune_contract": encode(sections.tune),
         "train_contract": encode(sections.train),
         "evaluate_contract": encode(sections.evaluate),
+        "monitor_contract": encode(sections.monitor),
         "register_contract": encode(sections.register_),
         "deploy_contract": encode(sections.deploy),
     }

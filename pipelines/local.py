@@ -157,7 +157,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _note_cached(site: Site, run_id: str, log: Path) -> None:
     # A task that came from the cache ran nothing that could have written its record.
-    hits = _CACHE_HIT.findall(log.read_text(encoding="utf-8", errors="replace"))
+    hits = [name.replace("-", "_") for name in _CACHE_HIT.findall(log.read_text(encoding="utf-8", errors="replace"))]
     known = {task.task for task in read_run(site, run_id).tasks} if hits else set()
     moment = dt.datetime.now(dt.UTC)
     for name in dict.fromkeys(hits):

@@ -10,6 +10,7 @@ def register(
     snapshot: str,
     model: Input[Model],
     evaluation: Input[Artifact],
+    reference: Input[Artifact],
     package: Output[Model],
 ) -> str:
     """Build the package, prove it, put it into the package store write-once, and enter it as challenger.
@@ -19,6 +20,7 @@ def register(
         snapshot: Digest of the data.
         model: From `train`.
         evaluation: The passing Decision from `evaluate`; anything else is refused.
+        reference: From `fit_monitor`: what live rows are held against.
         package: The package, with digest and version in the metadata.
 
     Returns:
@@ -31,7 +33,7 @@ def register(
 
     with task("register") as run:
         judged = artifacts.read_passing(evaluation)
-        places = (artifacts.place(model), artifacts.place(package))
+        places = (artifacts.place(model), artifacts.place(package), artifacts.place(reference))
         run.facts = enter(run, decode(contract, Contract), snapshot, judged, *places)
         package.metadata.update(digest=run.facts["digest"], version=run.facts["version"])
     return str(run.facts["digest"])

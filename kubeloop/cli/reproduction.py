@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeloop.contract import Contract
+from kubeloop.contract.sections import MonitorSection
 from kubeloop.digests import document_digest
 from kubeloop.errors import InputError
 from kubeloop.packaging.package import Package
@@ -183,7 +184,7 @@ def _again(site: Site, contract: Contract, package: Package | None, scratch: Pat
         "features": _features(read_facts(development).digest, judged["test"]),
         "selection": document_digest(estimator),
         "training": file_digest(trained / "estimator.skops"),
-        "packaging": _packaged(trained, contract, judged, snapshot, scratch / "package"),
+        "packaging": _packaged(trained, contract, judged, snapshot, _watched(package, sections.monitor, scratch)),
     }
     return made, int(analysed["mended"])
 
@@ -203,10 +204,20 @@ def _chosen_then(contract: Contract, package: Package) -> dict[str, Any]:
     return {"estimator": words["kind"], "parameters": words["parameters"], "leave_out": left_out}
 
 
-def _packaged(trained: Path, contract: Contract, judged: dict[str, Any], snapshot: str, out: Path) -> str:
+def _watched(package: Package, section: MonitorSection, scratch: Path) -> Path | None:
+    """The reference, fitted again; None where the package has none."""
+    from kubeloop.monitoring.reference.fitting import fit_reference
+
+    if package.manifest.reference_profile is None:
+        return None
+    fit_reference(section, scratch / "model", scratch / "development", scratch / "reference")
+    return scratch / "reference"
+
+
+def _packaged(trained: Path, contract: Contract, judged: dict[str, Any], snapshot: str, reference: Path | None) -> str:
     from kubeloop.packaging.build import build
 
-    return build(trained, contract, judged, snapshot, out)
+    return build(trained, contract, judged, snapshot, trained.parent / "package", reference)
 
 
 def _judged(package: Package, test: str) -> dict[str, Any]:

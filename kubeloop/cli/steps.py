@@ -42,7 +42,7 @@ class Steps:
 def line(task: TaskRecord) -> Text:
     """A finished task in one line: name, what it found, verdict, seconds."""
     seconds = (task.finished - task.started).total_seconds() if task.finished else 0.0
-    text = Text(f"{task.task:<10}", style="bold")
+    text = Text(f"{task.task:<14}", style="bold")
     text.append(f" {summary(task):<{WIDTH}}", style="default not bold")
     if task.status in WORDS:
         text.append(f" {WORDS[task.status]:<12}", style="red" if task.status != "cached" else "cyan")
@@ -105,6 +105,13 @@ def _evaluate(facts: dict[str, Any]) -> str:
     return f"{name} {interval_text(estimate)} on {facts['rows']:,} test rows"
 
 
+def _fit_monitor(facts: dict[str, Any]) -> str:
+    sizes = [each["rows"] for each in facts["windows"]]
+    span = f"{sizes[0]:,} to {sizes[-1]:,}" if len(sizes) > 1 else f"{sizes[0]:,}" if sizes else ""
+    judged = f"windows of {span} rows can be judged" if span else "too few rows to judge any window"
+    return f"{facts['signals'] + facts['labels']} signals; {judged}"
+
+
 def _register(facts: dict[str, Any]) -> str:
     return f"version {facts['version']}, package {short(facts['digest'])}"
 
@@ -129,6 +136,7 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "tune": _tune,
     "train": _train,
     "evaluate": _evaluate,
+    "fit_monitor": _fit_monitor,
     "register": _register,
     "deploy": _deploy,
 }

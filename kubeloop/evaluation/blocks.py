@@ -1,4 +1,4 @@
-"""Which test rows depend on each other: those of a block, such as a day, a group, an entity."""
+"""Which rows depend on each other: those of a block, such as a day, a group, an entity."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,18 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubeloop.contract.judgement import DAY
-from kubeloop.contract.sections import EvaluateSection
+from kubeloop.contract.sections import EvaluateSection, MonitorSection
 from kubeloop.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def blocks_of(section: EvaluateSection, table: "pd.DataFrame") -> tuple[NDArray[np.int64] | None, str]:
+def blocks_of(section: EvaluateSection | MonitorSection, table: "pd.DataFrame") -> tuple[NDArray[np.int64] | None, str]:
     """The block of each row, and what makes it; None where every row stands for itself.
 
-    `gate.blocks` says it. Without it, rows of one `data.group` depend on each other, or rows of one id where ids
-    repeat. Rows without a value are one block: nobody knows that they are not.
+    `gate.blocks` says it, of windows of live rows `monitoring.detectors.blocks`. Without it, rows of one `data.group`
+    depend on each other, or rows of one id where ids repeat. Rows without a value are one block: nobody knows that they
+    are not.
 
     Args:
         section: The contract's part.
@@ -26,7 +27,7 @@ def blocks_of(section: EvaluateSection, table: "pd.DataFrame") -> tuple[NDArray[
     Raises:
         InputError: The column is not in the table.
     """
-    asked = section.gate.blocks
+    asked = section.blocks if isinstance(section, MonitorSection) else section.gate.blocks
     if asked is not None and asked not in table.columns:
         if asked != DAY or section.time is None:
             raise _absent(asked, table)
@@ -46,8 +47,9 @@ def blocks_of(section: EvaluateSection, table: "pd.DataFrame") -> tuple[NDArray[
 
 def _absent(name: str, table: "pd.DataFrame") -> InputError:
     return InputError(
-        f"the column {name!r}, which gate.blocks asks for, was expected among the test rows, there is none",
-        f"correct `gate.blocks`; columns are {', '.join(map(str, table.columns))}",
+        f"the column {name!r}, by which gate.blocks or monitoring.detectors.blocks parts rows, was expected, "
+        "there is none",
+        f"correct it in loop.yaml; columns are {', '.join(map(str, table.columns))}",
         column=name,
     )
 

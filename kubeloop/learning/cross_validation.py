@@ -41,8 +41,29 @@ def fit_folds(problem: Problem) -> list[Fold]:
     ]
 
 
-def cross_validate(problem: Problem, folds: list[Fold]) -> dict[str, dict[str, Any]]:
+def held_out(problem: Problem, folds: list[Fold]) -> NDArray[np.float64]:
+    """What the pipeline of each fold answers to the fold's validation rows, which it has not learned from.
+
+    Returns:
+        (n,) values, or (n, k) probabilities; NaN for rows that no fitted fold validates.
+    """
+    shape = (len(problem.frame),) if problem.regression else (len(problem.frame), len(problem.classes))
+    found = np.full(shape, np.nan)
+    for fold in folds:
+        if fold.fitted is not None and fold.inside.any():
+            found[fold.inside] = answers(problem, fold.fitted, problem.frame[fold.inside])
+    return found
+
+
+def cross_validate(
+    problem: Problem, folds: list[Fold], held: NDArray[np.float64] | None = None
+) -> dict[str, dict[str, Any]]:
     """Metrics over the folds, each fold scored by a pipeline that saw only others.
+
+    Args:
+        problem: What is learned.
+        folds: Fitted.
+        held: From `held_out`, where it is there already.
 
     Returns:
         metric -> mean, low, high, folds. A fold in which a metric is undefined (a class missing) is None in `folds` and
@@ -52,10 +73,11 @@ def cross_validate(problem: Problem, folds: list[Fold]) -> dict[str, dict[str, A
     fitting = METRICS_OF_TASK[problem.section.target.task]
     wanted = [name for name in dict.fromkeys([asked.primary, *asked.also]) if name in fitting and name in metrics]
     scores: dict[str, list[float | None]] = {name: [] for name in wanted}
+    held = held_out(problem, folds) if held is None else held
     for fold in folds:
-        found = answers(problem, fold.fitted, problem.frame[fold.inside]) if fold.fitted is not None else None
         for name in wanted:
-            value = math.nan if found is None else float(metrics[name](problem.target[fold.inside], found))
+            known = fold.fitted is not None
+            value = float(metrics[name](problem.target[fold.inside], held[fold.inside])) if known else math.nan
             scores[name].append(value if math.isfinite(value) else None)
     ratio = overlap(problem.parts)
     return {name: done for name in wanted if (done := summary(scores[name], RANGES[name], ratio)) is not None}

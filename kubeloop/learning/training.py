@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kubeloop.contract.estimators import IMPORTED
 from kubeloop.contract.sections import TrainSection
 from kubeloop.errors import InputError, PermanentError
-from kubeloop.learning.cross_validation import METHOD, cross_validate, fit_folds, gap_facts, rival_facts
+from kubeloop.learning.cross_validation import METHOD, cross_validate, fit_folds, gap_facts, held_out, rival_facts
 from kubeloop.learning.estimator_file import estimator_bytes, write_estimator
 from kubeloop.learning.feature_table import METHOD as GAIN_METHOD
 from kubeloop.learning.feature_table import feature_table
@@ -29,6 +29,10 @@ from kubeloop.learning.user_code import UserCode, blame, load_code
 if TYPE_CHECKING:
     import pandas as pd
 
+HELD_OUT = "held_out.npy"
+"""Of a model folder: (n,) values or (n, k) probabilities of the development rows, each by a pipeline that did not learn
+from the row; NaN where there is none. Not there beside an imported model."""
+
 
 def train(section: TrainSection, parameters: Mapping[str, Any], development: Path, out: Path) -> dict[str, Any]:
     """Fit and cross-validate; on one thread, so that the same rows give the same bytes.
@@ -37,7 +41,7 @@ def train(section: TrainSection, parameters: Mapping[str, Any], development: Pat
         section: The contract's part.
         parameters: The estimator's parameters, from `tune`; they replace those of the contract by name.
         development: Table folder with the int column `_fold`.
-        out: Folder for `estimator.skops` and `model.json`; made if needed.
+        out: Folder for `estimator.skops`, `model.json` and `held_out.npy`; made if needed.
 
     Returns:
         Facts: estimator, parameters, rows, features, excluded (column -> reason), classes, primary, cv (metric -> mean,
@@ -64,7 +68,8 @@ def train(section: TrainSection, parameters: Mapping[str, Any], development: Pat
             fitted = fit(problem, np.ones(len(problem.frame), dtype=bool))
             _refuse_strange(problem, fitted)
             folds = fit_folds(problem)
-            cv = cross_validate(problem, folds)
+            held = held_out(problem, folds)
+            cv = cross_validate(problem, folds, held)
             width = int(fitted[:-1].transform(problem.frame.iloc[:1]).shape[1])
             gap = gap_facts(problem, folds, cv)
             worth = feature_table(problem, folds, fitted, table)
@@ -77,6 +82,7 @@ def train(section: TrainSection, parameters: Mapping[str, Any], development: Pat
     out.mkdir(parents=True, exist_ok=True)
     write_estimator(fitted, out / "estimator.skops")
     write_json(model, out / "model.json")
+    np.save(out / HELD_OUT, held, allow_pickle=False)
     return {
         **base_facts(problem, left_out),
         "cv": cv,

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 def enter(
-    run: "TaskContext", contract: Contract, data_digest: str, evaluation: Mapping[str, Any], model: Path, out: Path
+    run: "TaskContext",
+    contract: Contract,
+    data_digest: str,
+    evaluation: Mapping[str, Any],
+    model: Path,
+    out: Path,
+    reference: Path | None = None,
 ) -> dict[str, Any]:
     """Build the package at `out`, publish it, register it.
 
@@ -30,6 +36,7 @@ def enter(
         evaluation: The passing document of `evaluate`.
         model: From `train`.
         out: The package folder; absent or empty.
+        reference: From `fit_monitor`; None: the model cannot be watched.
 
     Returns:
         Facts: name, digest, version, address, mirror, semantic, signature (fingerprint of the key, or `unsigned`).
@@ -40,7 +47,7 @@ def enter(
     engine = open_engine(run.site)
     try:
         judged = {"test": _test_of(engine, run), **evaluation}
-        digest = build(model, contract, judged, data_digest, out)
+        digest = build(model, contract, judged, data_digest, out, reference)
         version = register(engine, run.site, out, run.run_id, run.now)
     finally:
         engine.dispose()

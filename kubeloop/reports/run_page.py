@@ -16,6 +16,7 @@ from kubeloop.reports.look import render, shell
 from kubeloop.reports.search_page import search_section
 from kubeloop.reports.troubles import Trouble, trouble_of, troubles_of
 from kubeloop.reports.verdicts import blocking, next_steps
+from kubeloop.reports.watch_section import watch_section
 from kubeloop.site.model import Site
 from kubeloop.tracking.record import RunRecord, TaskRecord
 
@@ -26,6 +27,8 @@ _ANCHORS = {
     "tune": "train",
     "train": "train",
     "evaluate": "evaluation",
+    "fit_monitor": "watch",
+    "attach_monitor": "watch",
     "register": "deploy",
     "deploy": "deploy",
     "refused": "decision",
@@ -263,6 +266,7 @@ def _parts(run: _Run) -> list[Markup]:
         ),
         sections.decision_section(*run.decisions),
         _deployment(run, absent),
+        *_watched(run),
         _timings(run),
     ]
 
@@ -276,6 +280,13 @@ def _absent(run: _Run) -> str:
         "killed": "Did not run: the run was killed before.",
         "running": "Not yet.",
     }.get(run.state, "The record says nothing about this.")
+
+
+def _watched(run: _Run) -> list[Markup]:
+    tasks = (run.task("fit_monitor"), run.task("attach_monitor"))
+    if not any(tasks):
+        return []
+    return [watch_section(run.facts("fit_monitor"), run.facts("attach_monitor"), troubles_of(*tasks))]
 
 
 def _deployment(run: _Run, absent: str) -> Markup:

@@ -26,11 +26,24 @@ TASKS: dict[str, str] = {
     "tune": "Choose parameters",
     "train": "Fit and cross-validate",
     "evaluate": "Judge on the test rows",
+    "fit_monitor": "Count what live rows are held against",
     "register": "Build the package and enter it",
     "deploy": "Boot it, replay golden requests, promote",
+    "attach_monitor": "Watch what serves",
+    "labels": "Take in what came true",
     "refused": "End the run with the gate's reasons",
 }
-TRAIN: tuple[str, ...] = ("ingest", "validate", "split", "tune", "train", "evaluate", "register", "deploy")
+TRAIN: tuple[str, ...] = (
+    "ingest",
+    "validate",
+    "split",
+    "tune",
+    "train",
+    "evaluate",
+    "fit_monitor",
+    "register",
+    "deploy",
+)
 METRICS: dict[str, str] = {
     "accuracy": "Accuracy",
     "precision": "Precision",

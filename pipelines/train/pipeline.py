@@ -1,4 +1,4 @@
-"""The train pipeline: ingest, validate, split, tune, train, evaluate, register, deploy."""
+"""The train pipeline: ingest, validate, split, tune, train, evaluate, fit_monitor, register, deploy."""
 
 from functools import partial
 
@@ -6,6 +6,7 @@ from kfp import dsl
 
 from kubeloop.components.deploy import deploy
 from kubeloop.components.evaluate import evaluate
+from kubeloop.components.fit_monitor import fit_monitor
 from kubeloop.components.ingest import ingest
 from kubeloop.components.refused import refused
 from kubeloop.components.register import register
@@ -29,6 +30,7 @@ def train_pipeline(  # noqa: PLR0913 - a pipeline's parameters are its form in t
     tune_contract: str,
     train_contract: str,
     evaluate_contract: str,
+    monitor_contract: str,
     register_contract: str,
     deploy_contract: str,
     site: str = "kubeloop",
@@ -44,6 +46,7 @@ def train_pipeline(  # noqa: PLR0913 - a pipeline's parameters are its form in t
         tune_contract: Section for `tune`.
         train_contract: Section for `train`.
         evaluate_contract: Section for `evaluate`.
+        monitor_contract: Section for `fit_monitor`.
         register_contract: The whole contract, which the package keeps.
         deploy_contract: Section for `deploy`.
         site: Name of the ConfigMap and the Secret that describe the site.
@@ -96,12 +99,21 @@ def train_pipeline(  # noqa: PLR0913 - a pipeline's parameters are its form in t
             timeout_s=60 * MINUTE,
         )
         with dsl.If(evaluated.outputs["Output"] == "pass", name="model-passed"):
+            watched = pure(
+                fit_monitor(
+                    contract=monitor_contract,
+                    model=trained.outputs["model"],
+                    development=parted.outputs["development"],
+                ),
+                timeout_s=60 * MINUTE,
+            )
             registered = world(
                 register(
                     contract=register_contract,
                     snapshot=snapshot,
                     model=trained.outputs["model"],
                     evaluation=evaluated.outputs["decision"],
+                    reference=watched.outputs["reference"],
                 ),
                 timeout_s=20 * MINUTE,
             )

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from kubeloop.components import readme
+from kubeloop.pipelines.arguments import TRAIN_TASKS
 
 ROOT = Path(readme.__file__).resolve().parent
 NAMES = readme.names()
@@ -25,8 +26,8 @@ def face(name: str) -> ast.FunctionDef:
     return function
 
 
-def test_all_nine_are_here() -> None:
-    loop = ["ingest", "validate", "split", "tune", "train", "evaluate", "register", "deploy", "refused"]
+def test_all_are_here() -> None:
+    loop = [*TRAIN_TASKS, "refused"]
     assert sorted(loop) == NAMES
 
 
@@ -89,4 +90,4 @@ def test_readme_is_what_the_sources_say(name: str) -> None:
 def test_package_exports_the_component(name: str) -> None:
     text = (ROOT / name / "__init__.py").read_text(encoding="ascii")
     assert f'__all__ = ["{name}"]' in text
-    assert readme.component(name).component_spec.name == name
+    assert readme.component(name).component_spec.name == name.replace("_", "-")

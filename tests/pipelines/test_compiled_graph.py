@@ -35,7 +35,7 @@ def tasks(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for dag, _ in dags(spec):
         for name, task in dag["tasks"].items():
             if not name.startswith("condition"):
-                yield re.sub(r"-\d+$", "", name), task
+                yield re.sub(r"-\d+$", "", name).replace("-", "_"), task
 
 
 def test_golden_file_is_what_the_sources_compile_to() -> None:

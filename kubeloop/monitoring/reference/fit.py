@@ -60,8 +60,10 @@ class Training:
 
     Attributes:
         table: (n, columns).
-        answered: What models that did not learn from a row answered to it; without it predictions are not watched.
-        truth: (n,) labels or numbers; with `answered` they make the reference of losses, alone that of classes.
+        answered: What models answered to the rows; without it predictions are not watched.
+        truth: (n,) labels or numbers; they make the reference of classes, and with `answered` that of losses.
+        unseen: Whether no answer is of a model that has learned from its row; else losses are not watched, for they
+            would be smaller than any to come.
         dependence: What makes rows depend on each other, for people, and (n,) the block of each row.
         bounds: By column: what the contract allows at least and at most.
     """
@@ -69,6 +71,7 @@ class Training:
     table: "pa.Table | pd.DataFrame"
     answered: Answered | None = None
     truth: NDArray[Any] | None = None
+    unseen: bool = True
     dependence: tuple[str, Ints] | None = None
     bounds: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
@@ -113,7 +116,7 @@ def fit_profile(model: Model, training: Training, detectors: Detectors, seed: in
     draws = min(_MOST_DRAWS, max(_DRAWS, round(20 / detectors.rate)))
     family = fit_family(signals, columns, encoded, sizes, blocks, draws, rng)
     labels = None
-    if answered is not None and truth is not None:
+    if answered is not None and truth is not None and training.unseen:
         losses = loss_columns(answered, truth, model.task, model.classes, model.positive)
         labels = _fit_labels(losses, detectors, sizes, blocks, draws, rng)
     return Profile(
@@ -204,12 +207,10 @@ def encode_losses(columns: Sequence[Bins], values: Mapping[str, NDArray[Any]]) -
 
 
 def _sizes(detectors: Detectors) -> list[int]:
-    """The full window, and halves of it down to the smallest that is judged."""
-    found, size = [], detectors.window.rows
-    while size >= detectors.window.minimum_rows:
-        found.append(size)
-        size //= 2
-    return found or [detectors.window.rows]
+    """The full window, halves of it, and the smallest that is judged."""
+    size, least = detectors.window.rows, detectors.window.minimum_rows
+    found = [size >> times for times in range(size.bit_length()) if size >> times > least]
+    return [*found, min(size, least)]
 
 
 def _notes(family: Family, labels: Family | None, blocks: Blocks, detectors: Detectors, unusual: Unusual) -> list[str]:

@@ -1,0 +1,130 @@
+"""From a trained model and its rows to the folder that `register` takes a reference from: what `fit_monitor` does."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeloop.contract.sections import MonitorSection
+from kubeloop.digests import canonical_json, file_digest
+from kubeloop.evaluation.blocks import blocks_of
+from kubeloop.learning.answers import Answers, answer, class_array
+from kubeloop.learning.inputs import to_frame
+from kubeloop.learning.targets import labels_of, numbers_of
+from kubeloop.learning.training import HELD_OUT
+from kubeloop.monitoring.detectors.answers import Answered
+from kubeloop.monitoring.reference.fit import Model, Training, fit_profile
+from kubeloop.monitoring.reference.profile import Profile, write_profile
+from kubeloop.packaging.manifest import ESTIMATOR
+from kubeloop.packaging.references import MADE, PROFILE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def fit_reference(section: MonitorSection, model: Path, development: Path, out: Path) -> dict[str, Any]:
+    """Fit the reference profile of a trained model, and write it down; on one thread, so that bits do not differ.
+
+    Predictions and losses are those of cross-validation: a model's answers to rows that it has learned from are better
+    than any it will give. An imported model has no others, so of it no losses are watched.
+
+    Args:
+        section: The contract's part.
+        model: What `train` wrote.
+        development: Table folder with the training rows.
+        out: Folder for the profile and the word of whose it is; made if needed.
+
+    Returns:
+        Facts: rows, dependence, blocks, engine, rate, signals (how many), labels (likewise), columns, windows (rows,
+        and evidence: how many windows the null is worth), notes, bytes.
+
+    Raises:
+        InputError: The contract names a column that is not there.
+        PermanentError: The model is none that `train` wrote.
+    """
+    from threadpoolctl import threadpool_limits
+
+    from kubeloop.data.tables import read_frame
+
+    table = read_frame(development)
+    described = json.loads((model / "model.json").read_text(encoding="ascii"))
+    with threadpool_limits(limits=1):
+        training = _training(section, described, model, table)
+        profile = fit_profile(_model(section, described), training, section.detectors, section.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    write_profile(profile, out / PROFILE)
+    (out / MADE).write_text(canonical_json({"estimator": file_digest(model / ESTIMATOR)}), encoding="ascii")
+    return _facts(profile, (out / PROFILE).stat().st_size)
+
+
+def _model(section: MonitorSection, described: Mapping[str, Any]) -> Model:
+    return Model(
+        section.name,
+        described["task"],
+        tuple(described["classes"]),
+        described["positive"],
+        tuple(described["schema"]),
+    )
+
+
+def _training(section: MonitorSection, described: Mapping[str, Any], model: Path, table: "pd.DataFrame") -> Training:
+    blocks, name = blocks_of(section, table)
+    held = (model / HELD_OUT).is_file()
+    answers = _held_out(model, described) if held else _own(model, described, table)
+    truth: NDArray[Any] = (
+        numbers_of(table[section.target.output], section.target)
+        if described["task"] == "regression"
+        else class_array(labels_of(table[section.target.output]))
+    )
+    return Training(
+        table=table,
+        answered=_answered(answers),
+        truth=truth,
+        unseen=held,
+        dependence=None if blocks is None else (name, blocks),
+        bounds=section.bounds,
+    )
+
+
+def _held_out(model: Path, described: Mapping[str, Any]) -> Answers:
+    found = np.load(model / HELD_OUT, allow_pickle=False)
+    if described["task"] == "regression":
+        return Answers(values=found)
+    labels = class_array(described["classes"])[np.nan_to_num(found).argmax(axis=1)]
+    labels[np.isnan(found).any(axis=1)] = None
+    return Answers(labels=labels, probabilities=found)
+
+
+def _own(model: Path, described: Mapping[str, Any], table: "pd.DataFrame") -> Answers:
+    from kubeloop.learning.estimator_file import read_estimator
+
+    frame = to_frame(table, described["schema"])
+    return answer(read_estimator(model / ESTIMATOR), frame, described["classes"], described["task"])
+
+
+def _answered(answers: Answers) -> Answered:
+    if answers.values is None:
+        assert answers.labels is not None
+        return Answered(answers.labels, answers.probabilities)
+    values = answers.values.astype(object)
+    values[np.isnan(answers.values)] = None
+    return Answered(values)
+
+
+def _facts(profile: Profile, size: int) -> dict[str, Any]:
+    return {
+        "rows": profile.rows,
+        "dependence": profile.dependence,
+        "blocks": profile.blocks,
+        "engine": profile.detectors.engine,
+        "rate": profile.detectors.rate,
+        "columns": [column.name for column in profile.inputs.columns],
+        "signals": len(profile.inputs.signals),
+        "labels": len(profile.labels.signals) if profile.labels else 0,
+        "windows": [{"rows": null.size, "evidence": null.evidence} for null in profile.inputs.nulls],
+        "notes": list(profile.notes),
+        "bytes": size,
+    }
