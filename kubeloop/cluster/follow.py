@@ -21,6 +21,9 @@ CONTROLLER_S = 60.0
 STALE_S = 10.0
 """For how long a word of the InferenceService may still be about what was applied before."""
 
+WEBHOOK_S = 60.0
+"""How long somebody else's admission webhook, such as Katib's, may be away: pods are tried again until it is back."""
+
 LOG_LINES = 15
 
 
@@ -141,7 +144,7 @@ def _stopped(seen: Seen, revision: str, waited_s: float) -> Iterator[Symptom]:
     deployment = seen.deployment
     taken_up = deployment is not None and _marker(deployment["spec"]["template"]) == revision
     if deployment is not None and taken_up:
-        yield from _failing(deployment)
+        yield from _failing(deployment, waited_s)
     model = seen.service.get("status", {}).get("modelStatus", {})
     if model.get("transitionStatus") == "InvalidSpec" and waited_s > STALE_S:
         failure = model.get("lastFailureInfo", {})
@@ -154,14 +157,18 @@ def _stopped(seen: Seen, revision: str, waited_s: float) -> Iterator[Symptom]:
         )
 
 
-def _failing(deployment: Document) -> Iterator[Symptom]:
+def _failing(deployment: Document, waited_s: float) -> Iterator[Symptom]:
     status = deployment.get("status", {})
     if deployment["metadata"]["generation"] != status.get("observedGeneration"):
         return  # its conditions are of what was there before
     for condition in status.get("conditions", []):
         kind, holds = condition["type"], condition["status"] == "True"
         if (kind, holds) == ("ReplicaFailure", True):
-            yield Symptom("its pods may not be created", condition.get("message", ""), _ROOM)
+            message = condition.get("message", "")
+            if "failed calling webhook" not in message:
+                yield Symptom("its pods may not be created", message, _ROOM)
+            elif waited_s > WEBHOOK_S:
+                yield Symptom(f"a webhook that judges its pods has not answered for {WEBHOOK_S:.0f} s", message, _HOOK)
         if (kind, holds) == ("Progressing", False):
             yield Symptom("no new copy got ready in ten minutes", condition.get("message", ""), _SLOW)
 
@@ -206,4 +213,5 @@ def _is_ready(pod: Document) -> bool:
 
 _OVERTAKEN = "see `kubeloop ledger` for who it was, then deploy again if this one is still wanted"
 _ROOM = "ask for less in serving.resources, or have the namespace's quota or policy changed"
+_HOOK = "see whether the Service that it names has a pod that runs; pods are made as soon as it answers"
 _SLOW = "see the pod's log, and whether its readiness probe can ever be answered"

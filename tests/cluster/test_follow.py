@@ -117,6 +117,14 @@ def test_quota_and_policy_stop_by_the_deployment_that_has_our_revision_alone():
     assert reason(Seen(SERVING, deployment("before", **failure))) is None
 
 
+def test_a_webhook_that_is_away_is_waited_for_and_named_after_a_minute():
+    said = 'Internal error occurred: failed calling webhook "mutator.pod.katib.kubeflow.org": connection refused'
+    failure = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": said}]}
+    seen = Seen(SERVING, deployment(updatedReplicas=0, **failure))
+    assert reason(seen, 59.0) is None
+    assert reason(seen, 61.0) == f"a webhook that judges its pods has not answered for 60 s: {said}"
+
+
 def test_a_controller_that_does_nothing_is_named_after_a_minute():
     assert reason(Seen({"spec": {}}, None), 59.0) is None
     assert "KServe's controller has not acted" in reason(Seen({"spec": {}}, None), 61.0)

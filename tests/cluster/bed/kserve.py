@@ -41,7 +41,9 @@ def install() -> None:
     rest = [item for item in kept if item not in hooks and item not in kinds]
     _apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, _certificate(), *kinds])
     # A controller that starts before its kinds are known ends at once, and is kept waiting by its own back-off.
-    run("kubectl", "wait", "--for=condition=Established", "crd/inferenceservices.serving.kserve.io", "--timeout=60s")
+    # A kind that is a moment old has no conditions yet, and `kubectl wait` then fails at once.
+    established = ("kubectl", "wait", "--for=condition=Established", "crd/inferenceservices.serving.kserve.io")
+    wait_for("KServe's kinds", lambda: run(*established, "--timeout=10s"))
     _apply(rest)
     run("kubectl", "-n", NAMESPACE, "rollout", "status", "deploy/kserve-controller-manager", "--timeout=120s")
     _apply(hooks)
