@@ -15,14 +15,14 @@ import tempfile
 import time
 from pathlib import Path
 
-NATIVE = "kubeloop/scoring/native.c"
+NATIVE = ("kubeloop/digests/native.c", "kubeloop/scoring/native.c")
 """Compiled where the package is installed."""
 
 
 def inputs_digest(venv: Path, uv_version: str) -> str:
     """Digest of all that decides what the environment holds; the stamp's text."""
     texts = [str(venv.absolute()).encode(), uv_version.encode()]
-    texts += [Path(name).read_bytes() for name in ("pyproject.toml", "uv.lock", NATIVE)]
+    texts += [Path(name).read_bytes() for name in ("pyproject.toml", "uv.lock", *NATIVE)]
     return hashlib.sha256(b"\0".join(texts)).hexdigest()
 
 

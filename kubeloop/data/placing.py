@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from kubeloop.contract.sections import SplitSection
 from kubeloop.data.tables import Stored
-from kubeloop.digests.rows import BATCH_ROWS, row_encodings, sha256_each
+from kubeloop.digests.rows import BATCH_ROWS, row_digests
 from kubeloop.errors import InputError
 
 UNITS = {"day": 86_400_000_000, "hour": 3_600_000_000, "row": 1}
@@ -91,9 +91,7 @@ def places(rows: Any, keys: tuple[str, ...], seed: int, folds: int) -> tuple[npt
 
 
 def _words(part: Any, seed: int) -> npt.NDArray[np.uint64]:
-    salt = pa.scalar(seed.to_bytes(8, "big"), pa.large_binary())
-    joined = pc.binary_join_element_wise(salt, row_encodings(part), pa.scalar(b"", pa.large_binary()))
-    return sha256_each(joined).view(">u8").astype(np.uint64)
+    return row_digests(part, seed.to_bytes(8, "big")).view(">u8").astype(np.uint64)
 
 
 def microseconds(column: Any) -> npt.NDArray[np.int64]:

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kubeloop.digests import canonical_json
-from kubeloop.digests.rows import TableDigest, kind_of
+from kubeloop.digests.cells import kind_of
+from kubeloop.digests.rows import TableDigest
 from kubeloop.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:

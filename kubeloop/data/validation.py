@@ -3,8 +3,8 @@
 # ruff: noqa: S608 - names go through `quoted`, values through `literal`
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from shutil import copyfile as copy
@@ -50,6 +50,14 @@ class _Broken:
     place: int
     count: int
     examples: list[int]
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """What a column that breaks its bounds really holds: for a person, and as evidence."""
+
+    text: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 def judge(
@@ -251,19 +259,19 @@ def _row_checks(
         return
     for found in sorted(broken, key=lambda found: -found.count):
         rule = found.rule
-        observed = _observed(connection, table, section, before, rule)
         over = _exceeds(found.count, rows, limit)
+        observed = _observed(connection, table, section, before, rule) if over else _Observed()
         yield Check(
             name=f"rule:{rule.column}:{rule.kind}",
             verdict="fail" if over else "pass",
             reason=f"{_of(found.count, rows)} {_break(found.count)} {rule.text}; at most {_percent(limit)} may"
-            + (observed["text"] if over else ""),
+            + observed.text,
             evidence={
                 "broken": found.count,
                 "rows": rows,
                 "share": found.count / rows,
                 "at_most": limit,
-                **observed["numbers"],
+                **observed.numbers,
             },
         )
     yield Check(
@@ -292,11 +300,11 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g}%" if percent == "0" and share else f"{percent}%"
 
 
-def _observed(connection: Any, table: Path, section: ValidateSection, before: TableFacts, rule: Rule) -> dict[str, Any]:
+def _observed(connection: Any, table: Path, section: ValidateSection, before: TableFacts, rule: Rule) -> _Observed:
     """What a column that breaks its bounds really holds, and whether it holds what another column should."""
     column = section.data.columns.get(rule.column)
     if column is None or rule.kind not in ("minimum", "maximum") or column.policy is not None:
-        return {"text": "", "numbers": {}}
+        return _Observed()
     cell = quoted(rule.column)
     low, middle, high = one(connection, f"SELECT min({cell}), median({cell}), max({cell}) FROM {scan(table)}")
     text = f". {rule.column} runs from {low:.6g} to {high:.6g}, median {middle:.6g}; {_allowed(column)}"
@@ -308,7 +316,7 @@ def _observed(connection: Any, table: Path, section: ValidateSection, before: Ta
     twin = _twin(connection, table, rule.column, others)
     if twin:
         text += f". Its values are those of {twin[0]!r} in {_percent(twin[1])} of the rows: has a column been mixed up?"
-    return {"text": text, "numbers": {"minimum": float(low), "median": float(middle), "maximum": float(high)}}
+    return _Observed(text, {"minimum": float(low), "median": float(middle), "maximum": float(high)})
 
 
 def _allowed(column: Any) -> str:

@@ -20,7 +20,7 @@ schema, its number of rows and the sum of the row digests modulo 2^256: duplicat
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,43 +31,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from kubeloop.digests.cells import Cells, cells_of, kind_of
 from kubeloop.digests.documents import document_digest
 from kubeloop.errors import InputError
 
 BATCH_ROWS = 16_384  # what a core keeps in its cache: twice as fast as 65 536
-_CANONICAL_NAN = 0x7FF8000000000000
-_INT64_MAX = 2**63 - 1
-_MICROSECONDS = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}
 
 Digests = npt.NDArray[np.uint8]
-
-
-def kind_of(dtype: Any) -> str:
-    """The kind of cell that an Arrow type encodes to.
-
-    Raises:
-        InputError: A nested, interval or time-of-day type, which has no canonical encoding.
-    """
-    if pa.types.is_dictionary(dtype):
-        return kind_of(dtype.value_type)
-    tests = (
-        ("null", pa.types.is_null),
-        ("boolean", pa.types.is_boolean),
-        ("integer", pa.types.is_integer),
-        ("number", pa.types.is_floating),
-        ("decimal", pa.types.is_decimal),
-        ("text", lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or t == pa.string_view()),
-        ("timestamp", pa.types.is_timestamp),
-        ("date", pa.types.is_date),
-        ("bytes", lambda t: pa.types.is_binary(t) or pa.types.is_large_binary(t) or pa.types.is_fixed_size_binary(t)),
-    )
-    for kind, test in tests:
-        if test(dtype):
-            return kind
-    raise InputError(
-        f"a column of numbers, text, booleans or times was expected, got one of type {dtype}",
-        "take the column out of the contract, or turn it into one of those types",
-    )
 
 
 def row_encodings(table: Any) -> Any:
@@ -79,42 +49,59 @@ def row_encodings(table: Any) -> Any:
     Returns:
         `pyarrow.LargeBinaryArray` of n encodings.
     """
-    if isinstance(table, pa.RecordBatch):
-        table = pa.Table.from_batches([table])
-    pieces = _Pieces(table.num_rows)
-    for column in table.columns:
-        _encode(column, pieces)
-    return pieces.joined()
+    return _joined([cells_of(column) for column in table.columns], table.num_rows)
 
 
-def row_digests(table: Any) -> Digests:
+def row_digests(table: Any, salt: bytes = b"", native: bool = True) -> Digests:
     """SHA-256 of each row's canonical encoding.
 
     Args:
         table: `pyarrow.Table` or `RecordBatch` with n rows.
+        salt: What comes before each encoding.
+        native: Whether the compiled loop is used where there is one; its twin gives the same digests.
 
     Returns:
         uint8 array of shape (n, 32). (NumPy's `S32` would drop trailing zero bytes.)
     """
-    if isinstance(table, pa.RecordBatch):
-        table = pa.Table.from_batches([table])
-    parts = [sha256_each(row_encodings(part)) for part in _parts(table)]
-    return np.concatenate(parts) if parts else np.empty((0, 32), np.uint8)
+    hashed = (native and _native_digests()) or _digests
+    found = [hashed(part.num_rows, [cells_of(column) for column in part.columns], salt) for part in _parts(table)]
+    return np.frombuffer(b"".join(found), np.uint8).reshape(-1, 32)
 
 
-def sha256_each(values: Any) -> Digests:
-    """SHA-256 of each value of a binary Arrow array without nulls: uint8 array of shape (n, 32)."""
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    values = values.cast(pa.large_binary())
-    _, offsets, data = values.buffers()
-    if not len(values) or data is None:
-        return np.frombuffer(hashlib.sha256().digest() * len(values), np.uint8).reshape(-1, 32)
-    places = np.frombuffer(offsets, np.int64, len(values) + 1, values.offset * 8).tolist()
-    flat, sha256 = data.to_pybytes(), hashlib.sha256
-    # OpenSSL hashes such short values in less time than it takes to hand them to another engine.
-    hashed = b"".join([sha256(flat[start:end]).digest() for start, end in pairwise(places)])
-    return np.frombuffer(hashed, np.uint8).reshape(-1, 32)
+def _native_digests() -> Any:
+    """The compiled loop; None where it was not built."""
+    try:
+        loop: Any = import_module("kubeloop.digests._native")
+    except ImportError:
+        return None
+
+    def digests(rows: int, cells: list[Cells], salt: bytes) -> bytes:
+        found: bytes = loop.digests(rows, tuple(map(_buffers, cells)), salt)
+        return found
+
+    return digests
+
+
+def _buffers(cells: Cells) -> tuple[Any, ...]:
+    """Tag, numbers, valid, offsets and body, as the compiled loop reads them."""
+    if cells.body is None:
+        return (cells.tag, cells.numbers, cells.valid, None, None)
+    return (cells.tag, cells.numbers, cells.valid, *_offsets(cells.body))
+
+
+def _offsets(body: Any) -> tuple[npt.NDArray[np.int64], Any]:
+    """Where the values of a large binary array start and end, shape (n + 1,), and the bytes that they lie in."""
+    _, offsets, data = body.buffers()
+    if not len(body) or data is None:
+        return np.zeros(len(body) + 1, np.int64), b""
+    return np.frombuffer(offsets, np.int64, len(body) + 1, body.offset * 8), data
+
+
+def _digests(rows: int, cells: list[Cells], salt: bytes) -> bytes:
+    """The twin of the compiled loop."""
+    places, data = _offsets(_joined(cells, rows))
+    flat, sha256 = memoryview(data).tobytes(), hashlib.sha256
+    return b"".join([sha256(salt + flat[start:end]).digest() for start, end in pairwise(places.tolist())])
 
 
 class TableDigest:
@@ -234,57 +221,17 @@ class _Pieces:
         self._fixed = []
 
 
-def _encode(column: Any, pieces: _Pieces) -> None:
-    """Add the encodings of a column's cells."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks() if column.num_chunks else pa.array([], column.type)
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    kind = kind_of(column.type)
-    if kind == "null":
-        pieces.any(_with_nulls(0, np.zeros(len(column), np.uint8), np.zeros(len(column), bool)))
-        return
-    if kind == "decimal" or (column.type == pa.uint64() and (pc.max(column).as_py() or 0) > _INT64_MAX):
-        pieces.any(_by_value(column))
-        return
-    sized = kind in ("text", "bytes")
-    if sized:
-        column = column.cast(pa.large_binary())
-        tag, payload = (5 if kind == "text" else 8), _filled(pc.binary_length(column)).astype(">u4")
-    else:
-        tag, payload = _words(kind, column)
-    if column.null_count:
-        pieces.any(_with_nulls(tag, payload, column.is_valid().to_numpy(zero_copy_only=False)))
-    else:
-        pieces.fixed(tag, payload)
-    if sized:
-        pieces.any(pc.fill_null(column, b"") if column.null_count else column)
-
-
-def _words(kind: str, column: Any) -> tuple[int, npt.NDArray[Any]]:
-    """Tag and big-endian payload of a fixed-width column; nulls hold anything."""
-    if kind == "boolean":
-        return 1, pc.fill_null(column, False).cast(pa.uint8()).to_numpy(zero_copy_only=False)
-    if kind == "number":
-        whole = pc.fill_null(column, 0.0) if column.null_count else column
-        numbers = whole.cast(pa.float64()).to_numpy(zero_copy_only=False)
-        bits = (numbers + 0.0).view(np.uint64)  # -0.0 + 0.0 is 0.0
-        strange = np.isnan(numbers)
-        if strange.any():
-            bits = np.where(strange, np.uint64(_CANONICAL_NAN), bits)
-        return 3, bits.astype(">u8")
-    if kind == "date":
-        return 7, _filled(column.cast(pa.date32()).cast(pa.int32())).astype(">i8")
-    if kind == "timestamp":
-        times, per = _MICROSECONDS[column.type.unit]
-        moments = _filled(column.cast(pa.int64()))
-        return 6, (moments if times == per else moments * times // per).astype(">i8")
-    return 2, _filled(column).astype(">i8")
-
-
-def _filled(column: Any) -> npt.NDArray[np.int64]:
-    whole = pc.fill_null(column, 0) if column.null_count else column
-    return np.asarray(whole.to_numpy(zero_copy_only=False), np.int64)
+def _joined(cells: list[Cells], rows: int) -> Any:
+    """The encodings of rows, of the cells of their columns."""
+    pieces = _Pieces(rows)
+    for each in cells:
+        if each.numbers is not None and each.valid is not None:
+            pieces.any(_with_nulls(each.tag, each.numbers, each.valid))
+        elif each.numbers is not None:
+            pieces.fixed(each.tag, each.numbers)
+        if each.body is not None:
+            pieces.any(each.body)
+    return pieces.joined()
 
 
 def _with_nulls(tag: int, payload: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> Any:
@@ -296,23 +243,6 @@ def _with_nulls(tag: int, payload: npt.NDArray[Any], valid: npt.NDArray[np.bool_
     keep = np.ones(cells.shape, bool)
     keep[:, 1:] = valid[:, None]
     return _binary(np.where(valid, width + 1, 1), cells[keep])
-
-
-def _by_value(column: Any) -> Any:
-    """Cells of decimals, and of integers some of which do not fit 64 signed bits."""
-    return pa.array([_encode_number(value) for value in column.to_pylist()], pa.large_binary())
-
-
-def _encode_number(value: int | Decimal | None) -> bytes:
-    if value is None:
-        return b"\x00"
-    if isinstance(value, int) and value <= _INT64_MAX:
-        return b"\x02" + value.to_bytes(8, "big", signed=True)
-    text = format(value, "f") if isinstance(value, Decimal) else str(value)
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    body = (text if text != "-0" else "0").encode("ascii")
-    return b"\x04" + len(body).to_bytes(4, "big") + body
 
 
 def _binary(lengths: npt.NDArray[np.int64], flat: npt.NDArray[Any]) -> Any:

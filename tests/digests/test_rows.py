@@ -1,11 +1,13 @@
 """The canonical row encoding, held against vectors that were computed without it."""
 
 import datetime as dt
+import hashlib
 import json
 import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import kubeloop.digests
-from kubeloop.digests.rows import BATCH_ROWS, kind_of, row_digests, row_encodings, table_digest
+from kubeloop.digests.cells import kind_of
+from kubeloop.digests.rows import BATCH_ROWS, row_digests, row_encodings, table_digest
 from kubeloop.errors import InputError
 
 VECTORS = json.loads((Path(__file__).parent / "rows_vectors.json").read_text(encoding="utf-8"))
@@ -135,3 +138,61 @@ def test_importing_digests_imports_no_arrow():
     code = "import sys, kubeloop.digests; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert kubeloop.digests.table_digest is table_digest
+
+
+def every_kind(rows: int) -> pa.Table:
+    """A column of each kind of cell with nulls, one without, and texts of many lengths."""
+    rng = np.random.default_rng(4)
+    away = rng.random(rows) < 0.2
+    numbers = rng.choice([0.0, -0.0, np.nan, np.inf, 1e-300, 2.5], rows)
+    moments = pa.array(rng.integers(-(2**50), 2**50, rows), pa.timestamp("us", "UTC"))
+    texts = np.array(["é" * int(length) for length in rng.integers(0, 150, rows)], object)
+    return pa.table(
+        {
+            "boolean": pa.array(rng.random(rows) < 0.5, mask=away),
+            "integer": pa.array(rng.integers(-(2**62), 2**62, rows), mask=np.roll(away, 1)),
+            "number": pa.array(numbers, mask=np.roll(away, 2)),
+            "whole": numbers,
+            "decimal": pa.array([Decimal(int(value)) / 100 for value in rng.integers(-999, 999, rows)]),
+            "huge": pa.array(rng.integers(0, 2**64, rows, np.uint64), mask=np.roll(away, 3)),
+            "moment": moments,
+            "text": pa.array(texts, pa.string(), mask=np.roll(away, 4)),
+            "bytes": pa.array([text.encode() for text in texts], pa.binary()),
+            "nothing": pa.nulls(rows),
+        }
+    )
+
+
+def test_the_compiled_loop_and_its_twin_give_the_same_digests() -> None:
+    pytest.importorskip("kubeloop.digests._native", reason="built without a C compiler")
+    table = every_kind(2_000)
+    for part in (table, table.slice(7, 100), table.slice(0, 0), table.select([]), table.select(["nothing"])):
+        for salt in (b"", b"\0" * 55, b"seed" * 99):
+            assert row_digests(part, salt).tobytes() == row_digests(part, salt, native=False).tobytes()
+
+
+def test_the_compiled_loop_is_sha256_for_every_length_on_every_processor() -> None:
+    native = pytest.importorskip("kubeloop.digests._native", reason="built without a C compiler")
+    data = np.random.default_rng(0).bytes(70_000)
+    for length in (*range(260), 4_095, 65_536):
+        columns = ((0, None, None, np.array([0, length]), data),)
+        for portable in (False, True):
+            assert native.digests(1, columns, b"", portable) == hashlib.sha256(data[:length]).digest()
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        (2, np.zeros(2, ">i8"), None, None, None),
+        (2, np.zeros(3, ">i8"), np.zeros(2, bool), None, None),
+        (5, np.zeros(3, ">u4"), None, np.array([0, 1, 2]), b"abc"),
+        (5, np.zeros(3, ">u4"), None, np.array([0, 1, 2, 4]), b"abc"),
+        (5, np.zeros(3, ">u4"), None, np.array([0, 2, 1, 3]), b"abc"),
+        (5, np.zeros(3, ">u4"), None, np.array([-1, 1, 2, 3]), b"abc"),
+    ],
+    ids=["few numbers", "few marks", "few offsets", "beyond the end", "backwards", "before the start"],
+)
+def test_the_compiled_loop_reads_nothing_outside_its_buffers(column: tuple[Any, ...]) -> None:
+    native = pytest.importorskip("kubeloop.digests._native", reason="built without a C compiler")
+    with pytest.raises(ValueError, match="do not fit the number of rows"):
+        native.digests(3, (column,), b"")

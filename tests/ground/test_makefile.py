@@ -33,14 +33,15 @@ TARGETS = [
     "bench-serving",
     "soak",
 ]
-NATIVE = "kubeloop/scoring/native.c"
-GROUND = ("Makefile", "pyproject.toml", "uv.lock", NATIVE)
+NATIVE = ("kubeloop/digests/native.c", "kubeloop/scoring/native.c")
+GROUND = ("Makefile", "pyproject.toml", "uv.lock", *NATIVE)
 
 
 @pytest.fixture
 def bare(root: Path, tmp_path: Path) -> Path:
     """A tree with what set-up reads, and `bin/`, alone on PATH, with the few commands of a bare machine."""
-    (tmp_path / NATIVE).parent.mkdir(parents=True)
+    for name in NATIVE:
+        (tmp_path / name).parent.mkdir(parents=True)
     for name in GROUND:
         shutil.copy(root / name, tmp_path / name)
     shutil.copytree(root / ".ci", tmp_path / ".ci", ignore=shutil.ignore_patterns("__pycache__"))
@@ -130,7 +131,7 @@ def stamped(tree: Path) -> None:
     """Leave what a finished set-up leaves."""
     version = next(line for line in (tree / "Makefile").read_text().splitlines() if line.startswith("UV_VERSION"))
     texts = [str(tree / ".venv").encode(), version.split()[-1].encode()]
-    texts += [(tree / name).read_bytes() for name in ("pyproject.toml", "uv.lock", NATIVE)]
+    texts += [(tree / name).read_bytes() for name in ("pyproject.toml", "uv.lock", *NATIVE)]
     (tree / ".venv").mkdir(exist_ok=True)
     (tree / ".venv/.set-up").write_text(hashlib.sha256(b"\0".join(texts)).hexdigest())
 
