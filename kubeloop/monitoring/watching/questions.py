@@ -22,6 +22,9 @@ from kubeloop.monitoring.watching.shapes import Shape, input_shapes, label_shape
 from kubeloop.monitoring.windows.judge import Judge
 from kubeloop.monitoring.windows.verdict import Verdict
 
+_POISON = (InputError, ValueError, TypeError, ArithmeticError, LookupError)
+"""What judging a window may raise without stopping those after it; it is said in the window."""
+
 _UNUSUAL = 20
 """Rows of each unusual kind that are named; all are counted."""
 
@@ -113,9 +116,9 @@ class Inputs:
         facts = {"skipped": skipped, "unanswered": int((~window.answered).sum())}
         try:
             verdict = self._judge.inputs(window.features, answered, skipped)
-        except InputError as error:
+            shapes = input_shapes(self._judge.profile, window.features, answered, verdict)
+        except _POISON as error:
             return _not_judged(self._judge, len(window), error, facts)
-        shapes = input_shapes(self._judge.profile, window.features, answered, verdict)
         unusual = {
             kind: tuple((str(window.event_ids[row]), int(window.rows[row])) for row in rows[:_UNUSUAL])
             for kind, rows in verdict.unusual.items()
@@ -168,15 +171,17 @@ class Losses:
         facts = {"skipped": dict(left_out), "lag_s": None if lag is None else list(lag)}
         try:
             verdict = self._judge.labels(answered, truth)
-        except InputError as error:
+            shapes = label_shapes(self._judge.profile, answered, truth, verdict)
+        except _POISON as error:
             return _not_judged(self._judge, int(known.sum()), error, facts)
-        return Said(verdict, label_shapes(self._judge.profile, answered, truth, verdict), {}, facts)
+        return Said(verdict, shapes, {}, facts)
 
 
 def _window(of: Logged, events: Sequence[LoggedEvent]) -> Window:
     return window_of(of.key, {of.model: of.columns}, of.columns, events)
 
 
-def _not_judged(judge: Judge, rows: int, error: InputError, facts: Mapping[str, Any]) -> Said:
-    note = f"not judged: {error.problem}"
+def _not_judged(judge: Judge, rows: int, error: Exception, facts: Mapping[str, Any]) -> Said:
+    why = error.problem if isinstance(error, InputError) else f"our mistake, {type(error).__name__}: {error}"
+    note = f"not judged: {why}"
     return Said(Verdict(rows, 0, (), {}, (note,), judge.profile.detectors.engine), (), {}, facts)
