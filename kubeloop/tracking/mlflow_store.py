@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from kubeloop.digests import canonical_json
 from kubeloop.errors import TransientError
+from kubeloop.site.addresses import filesystem
 from kubeloop.site.model import Site
 from kubeloop.site.secrets import resolve
 from kubeloop.tracking.finite import finite, plain
@@ -214,7 +215,7 @@ def _experiment(client: "MlflowClient", site: Site, name: str) -> str:
     found: Any = client.get_experiment_by_name(name)
     if found is None:
         # Not MLflow's default, which is ./mlruns of whoever comes first; a server knows its own place.
-        place = f"{site.store}/mlflow/{name}" if site.tracking.startswith("sqlite:///") else None
+        place = _artifacts(site, name) if site.tracking.startswith("sqlite:///") else None
         try:
             return str(client.create_experiment(name, artifact_location=place))
         except MlflowException as error:
@@ -224,6 +225,12 @@ def _experiment(client: "MlflowClient", site: Site, name: str) -> str:
     elif found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
+
+
+def _artifacts(site: Site, name: str) -> str:
+    address = f"{site.store}/mlflow/{name}"
+    # MLflow knows no claims: it is told where this one is mounted.
+    return Path(filesystem(site, address)[1]).as_uri() if address.startswith("pvc://") else address
 
 
 def _log(

@@ -49,6 +49,14 @@ def _runs(site, experiment="heart"):
     return client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
 
 
+def test_files_of_a_store_on_a_claim_are_where_the_claim_is_mounted(mirror, tmp_path):
+    objects = mirror.objects.model_copy(update={"mount": str(tmp_path / "claim")})
+    site = mirror.model_copy(update={"store": "pvc://models/kubeloop", "objects": objects})
+    log_whole_run(site, Mirrored("r-1", "heart", {}, {}, {}, NOW, NOW, files={"page.html": "<p>heart</p>"}))
+    (page,) = (tmp_path / "claim/kubeloop/mlflow/heart").rglob("page.html")
+    assert page.read_text() == "<p>heart</p>"
+
+
 def test_a_run_arrives_whole_in_the_experiment_of_its_contract(mirror, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
