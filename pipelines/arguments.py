@@ -4,7 +4,18 @@ from kubeloop.contract import Contract, encode, sections_of
 from kubeloop.contract.text import LIMIT_BYTES
 from kubeloop.errors import InputError
 
-TRAIN_TASKS = ("ingest", "validate", "split", "tune", "train", "evaluate", "fit_monitor", "register", "deploy")
+TRAIN_TASKS = (
+    "ingest",
+    "validate",
+    "split",
+    "tune",
+    "train",
+    "evaluate",
+    "fit_monitor",
+    "register",
+    "attach_monitor",
+    "deploy",
+)
 """What a train run that went all the way has executed, in order."""
 
 

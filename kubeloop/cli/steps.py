@@ -116,6 +116,10 @@ def _register(facts: dict[str, Any]) -> str:
     return f"version {facts['version']}, package {short(facts['digest'])}"
 
 
+def _attach_monitor(facts: dict[str, Any]) -> str:
+    return str(facts["how"])
+
+
 def _deploy(facts: dict[str, Any]) -> str:
     proof = facts.get("proof", facts)
     golden = proof.get("golden")
@@ -138,6 +142,7 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "evaluate": _evaluate,
     "fit_monitor": _fit_monitor,
     "register": _register,
+    "attach_monitor": _attach_monitor,
     "deploy": _deploy,
 }
 

@@ -15,16 +15,19 @@ CONTAINER = "kserve-container"
 """The name by which KServe knows the container that answers."""
 
 PACKAGE, REVISION = "kubeloop-package", "kubeloop-revision"
-"""Annotations of the pods: which package, and the digest of all that was applied. No slash: the logger's agent gets the
-first one as a flag."""
+"""Annotations of the pods: which package, and the digest of all that was applied."""
+
+VERSION = "model-version"
+"""Annotation of the pods by which events say who answered, for no header names the pod: again the package. No slash:
+the logger's agent gets it as a flag."""
 
 PORT = 8080
-_SITE = "/etc/kubeloop/site"
+SITE_FOLDER = "/etc/kubeloop/site"
 _SLEEP_S = 8
 """How long a pod that is told to end still answers, while every proxy learns that it goes (measured: no error)."""
 
-# A boot loads scikit-learn and proves the golden requests: seconds, and a minute on a busy node.
-_START_PROBES = 90
+START_PROBES = 90
+"""A boot loads scikit-learn and proves the golden requests: seconds, and a minute on a busy node."""
 
 
 class Strict(BaseModel):
@@ -187,7 +190,7 @@ class Logger(Strict):
     mode: Literal["all", "request", "response"] = "all"
     url: str
     metadata_headers: tuple[str, ...] = ("X-Request-Id",)
-    metadata_annotations: tuple[str, ...] = (PACKAGE,)
+    metadata_annotations: tuple[str, ...] = (VERSION,)
 
 
 class PullSecret(Strict):
@@ -263,16 +266,17 @@ def inference_service(site: Site, name: str, digest: str, serving: Serving) -> I
     if how is None:
         raise InputError(f"the Site {site.name} names no cluster", "write `cluster:` into its site.yaml")
     folder, mounts, volumes = _store(site, digest)
+    logger = logger_address(site, name)
     replicas, asked = serving.replicas, serving.resources
     scaled = replicas.maximum > replicas.minimum
     predictor = Predictor(
-        annotations={PACKAGE: digest},
+        annotations={PACKAGE: digest, VERSION: digest},
         min_replicas=replicas.minimum,
         max_replicas=replicas.maximum,
         scale_metric="cpu" if scaled else None,
         scale_target=80 if scaled else None,
         timeout=60,
-        logger=Logger(url=how.logger) if how.logger else None,
+        logger=Logger(url=logger) if logger else None,
         service_account_name=serving.service_account,
         image_pull_secrets=tuple(PullSecret(name=item) for item in how.pull_secrets) or None,
         containers=(
@@ -283,12 +287,12 @@ def inference_service(site: Site, name: str, digest: str, serving: Serving) -> I
                 resources=Resources(
                     requests={"cpu": asked.cpu, "memory": asked.memory}, limits={"memory": asked.memory}
                 ),
-                startup_probe=_probe("/v2/health/ready", 2, _START_PROBES),
+                startup_probe=_probe("/v2/health/ready", 2, START_PROBES),
                 readiness_probe=_probe("/v2/health/ready", 2, 3),
                 liveness_probe=_probe("/v2/health/live", 10, 6),
                 volume_mounts=(
                     *mounts,
-                    Mount(name="site", mount_path=_SITE, read_only=True),
+                    Mount(name="site", mount_path=SITE_FOLDER, read_only=True),
                     Mount(name="scratch", mount_path="/tmp"),  # noqa: S108 - in the pod, its own volume
                 ),
             ),
@@ -311,6 +315,16 @@ def _marked(site: Site, name: str, predictor: Predictor) -> InferenceService:
         metadata=Metadata(name=name, namespace=site.namespace, labels=labels),
         spec=Spec(predictor=predictor.model_copy(update={"annotations": annotations})),
     )
+
+
+def logger_address(site: Site, name: str) -> str | None:
+    """Where KServe's logger of a model sends its events: the Site's sink, or the model's own detector service.
+
+    None: nobody takes them.
+    """
+    if site.cluster is None or not (site.cluster.logger or site.cluster.monitor):
+        return None
+    return site.cluster.logger or f"http://{name}-monitor.{site.namespace}.svc.cluster.local/"
 
 
 def _store(site: Site, digest: str) -> tuple[str, tuple[Mount, ...], tuple[Volume, ...]]:

@@ -45,7 +45,7 @@ def lint(service: InferenceService) -> Iterator[str]:
             yield f"cluster.logger: a URL of http or https was expected, got {predictor.logger.url!r}"
     yield from _annotated(predictor.annotations)
     for container in predictor.containers:
-        yield from _image(container.image)
+        yield from image_findings("cluster.image", container.image)
         yield from _sized(container.resources.requests)
 
 
@@ -71,12 +71,13 @@ def _named(name: str) -> Iterator[str]:
         yield f"name: at most {_LONGEST} characters were expected, got {len(name)}"
 
 
-def _image(image: str) -> Iterator[str]:
+def image_findings(field: str, image: str) -> Iterator[str]:
+    """What is wrong with the image that a field of the Site names."""
     _, at, digest = image.partition("@")
     if at:
         if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
-            yield f"cluster.image: a digest is sha256: and 64 hexadecimal digits, got {digest!r}"
+            yield f"{field}: a digest is sha256: and 64 hexadecimal digits, got {digest!r}"
         return
     tag = image.rpartition("/")[2].partition(":")[2]
     if tag in ("", "latest"):
-        yield f"cluster.image: a tag other than latest, or a digest, was expected, got {image!r}"
+        yield f"{field}: a tag other than latest, or a digest, was expected, got {image!r}"

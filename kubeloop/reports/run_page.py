@@ -266,7 +266,12 @@ def _parts(run: _Run) -> list[Markup]:
         ),
         sections.decision_section(*run.decisions),
         _deployment(run, absent),
-        *_watched(run),
+        watch_section(
+            run.facts("fit_monitor"),
+            run.facts("attach_monitor"),
+            troubles_of(task("fit_monitor"), task("attach_monitor")),
+            absent,
+        ),
         _timings(run),
     ]
 
@@ -280,13 +285,6 @@ def _absent(run: _Run) -> str:
         "killed": "Did not run: the run was killed before.",
         "running": "Not yet.",
     }.get(run.state, "The record says nothing about this.")
-
-
-def _watched(run: _Run) -> list[Markup]:
-    tasks = (run.task("fit_monitor"), run.task("attach_monitor"))
-    if not any(tasks):
-        return []
-    return [watch_section(run.facts("fit_monitor"), run.facts("attach_monitor"), troubles_of(*tasks))]
 
 
 def _deployment(run: _Run, absent: str) -> Markup:

@@ -12,13 +12,19 @@ from kubeloop.reports.troubles import Trouble
 Facts = Mapping[str, Any]
 
 
-def watch_section(facts: Facts, attached: Facts | None = None, troubles: tuple[Trouble, ...] = ()) -> Markup:
+def watch_section(
+    facts: Facts,
+    attached: Facts | None = None,
+    troubles: tuple[Trouble, ...] = (),
+    absent: str = "The record says nothing about this.",
+) -> Markup:
     """The reference profile of a model, and where its endpoint is watched.
 
     Args:
         facts: Of `fit_monitor`.
         attached: Of `attach_monitor`, where it has run.
         troubles: What stopped either.
+        absent: What to say when there is nothing.
     """
     rows, rate, blocks = count(facts.get("rows")), number(facts.get("rate")), count(facts.get("blocks"))
     by = text(facts.get("dependence"))
@@ -34,6 +40,7 @@ def watch_section(facts: Facts, attached: Facts | None = None, troubles: tuple[T
     return render(
         "watch.html.j2",
         troubles=troubles,
+        empty="" if facts or attached or troubles else absent,
         keys=[(key, shown(value)) for key, value in entries if value is not None],
         windows=[(shown(count(each.get("rows"))), shown(count(each.get("evidence")))) for each in _windows(facts)],
         notes=[said for each in items(facts.get("notes")) if (said := text(each))],

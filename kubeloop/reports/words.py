@@ -42,6 +42,7 @@ TRAIN: tuple[str, ...] = (
     "evaluate",
     "fit_monitor",
     "register",
+    "attach_monitor",
     "deploy",
 )
 METRICS: dict[str, str] = {

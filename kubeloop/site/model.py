@@ -58,10 +58,14 @@ class Cluster(BaseModel):
 
     Attributes:
         image: The predictor's image, by tag and digest where there is a registry.
+        trainer: The pipeline's image, for the trials of a search that is started outside of the cluster; trials of a
+            task in a pod run in that task's own image. None: such a search runs where it is started.
         context: Which context of the kubeconfig; None: the current one, or in a pod the pod's own account.
         settings: Name of the ConfigMap with `site.yaml`, and of the Secret, in the namespace.
         logger: Where KServe's logger sends requests and answers; it is there from the first deploy, for one that is
-            attached later drops requests. `None`: no inference log.
+            attached later drops requests. None: to the model's detector service where there is a `monitor`, else there
+            is no inference log.
+        monitor: The image of the detector service that each model gets beside its endpoint; None: nobody watches.
         pull_secrets: Secrets for the registry.
         deadline_s: How long a rollout may take before it is given up, in seconds.
     """
@@ -69,9 +73,11 @@ class Cluster(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     image: str
+    trainer: str | None = None
     context: str | None = None
     settings: str = "kubeloop"
     logger: str | None = None
+    monitor: str | None = None
     pull_secrets: tuple[str, ...] = ()
     deadline_s: float = Field(600.0, gt=0)
 

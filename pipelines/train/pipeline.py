@@ -1,9 +1,10 @@
-"""The train pipeline: ingest, validate, split, tune, train, evaluate, fit_monitor, register, deploy."""
+"""The train pipeline: from the sources to the endpoint, with what is watched there."""
 
 from functools import partial
 
 from kfp import dsl
 
+from kubeloop.components.attach_monitor import attach_monitor
 from kubeloop.components.deploy import deploy
 from kubeloop.components.evaluate import evaluate
 from kubeloop.components.fit_monitor import fit_monitor
@@ -46,7 +47,7 @@ def train_pipeline(  # noqa: PLR0913 - a pipeline's parameters are its form in t
         tune_contract: Section for `tune`.
         train_contract: Section for `train`.
         evaluate_contract: Section for `evaluate`.
-        monitor_contract: Section for `fit_monitor`.
+        monitor_contract: Section for `fit_monitor` and `attach_monitor`.
         register_contract: The whole contract, which the package keeps.
         deploy_contract: Section for `deploy`.
         site: Name of the ConfigMap and the Secret that describe the site.
@@ -117,8 +118,12 @@ def train_pipeline(  # noqa: PLR0913 - a pipeline's parameters are its form in t
                 ),
                 timeout_s=20 * MINUTE,
             )
+            attached = world(
+                attach_monitor(contract=monitor_contract, package=registered.outputs["Output"]),
+                timeout_s=30 * MINUTE,
+            )
             world(
-                deploy(contract=deploy_contract, package=registered.outputs["Output"]),
+                deploy(contract=deploy_contract, package=attached.outputs["Output"]),
                 timeout_s=30 * MINUTE,
             )
         refuse(evaluated)

@@ -3,7 +3,7 @@
 import pytest
 
 from kubeloop.cluster import lint
-from kubeloop.cluster.inference_service import CONTAINER, PACKAGE, REVISION, inference_service
+from kubeloop.cluster.inference_service import CONTAINER, PACKAGE, REVISION, VERSION, inference_service
 from kubeloop.contract.serving import Replicas, Resources, Serving
 from kubeloop.errors import InputError
 from kubeloop.site.model import Cluster, ObjectStore, Site
@@ -33,7 +33,7 @@ def test_the_package_is_read_from_the_claim_by_its_digest():
     assert container["args"][:4] == ["--package", f"/mnt/models/kubeloop/packages/{DIGEST}", "--name", "heart"]
     claim = {"name": "store", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
     assert claim in predictor["volumes"]
-    assert predictor["annotations"] == {PACKAGE: DIGEST, REVISION: service().revision}
+    assert predictor["annotations"] == {PACKAGE: DIGEST, VERSION: DIGEST, REVISION: service().revision}
 
 
 def test_equal_input_gives_equal_revisions_and_any_difference_another():
@@ -44,8 +44,17 @@ def test_equal_input_gives_equal_revisions_and_any_difference_another():
 
 def test_the_logger_is_there_from_the_first_deploy_and_nothing_unstable_is_in_the_metadata():
     document = service().document()
-    assert document["spec"]["predictor"]["logger"]["mode"] == "all"
+    logger = document["spec"]["predictor"]["logger"]
+    assert (logger["mode"], logger["metadataAnnotations"]) == ("all", [VERSION])
     assert set(document["metadata"]) == {"name", "namespace", "labels"}
+
+
+def test_where_a_detector_service_is_the_logger_sends_to_it_unless_the_site_names_a_sink():
+    watched = service(logger=None, monitor="reg/detector:1.0").document()["spec"]["predictor"]
+    assert watched["logger"]["url"] == "http://heart-monitor.team-a.svc.cluster.local/"
+    named = service(monitor="reg/detector:1.0").document()["spec"]["predictor"]
+    assert named["logger"]["url"] == "http://sink/events"
+    assert "logger" not in service(logger=None).document()["spec"]["predictor"]
 
 
 def test_a_pod_keeps_to_pod_security_restricted_and_holds_no_token():

@@ -11,7 +11,7 @@ from kubeloop import __version__
 from kubeloop.pipelines.arguments import TRAIN_TASKS
 from kubeloop.pipelines.compile import compile_pipeline, compiled_path, stale
 
-WORLD = {"ingest", "validate", "evaluate", "register", "deploy", "refused"}
+WORLD = {"ingest", "validate", "evaluate", "register", "attach_monitor", "deploy", "refused"}
 
 
 @pytest.fixture(scope="module")

@@ -253,6 +253,28 @@ def deploy() -> TaskRecord:
     return task("deploy", 12.0, 5.6, facts)
 
 
+def fit_monitor() -> TaskRecord:
+    facts = {
+        "rows": 242,
+        "dependence": "day of seen",
+        "blocks": 31,
+        "engine": "native",
+        "rate": 0.05,
+        "columns": ["age", "thal", "model.probability"],
+        "signals": 11,
+        "labels": 2,
+        "windows": [{"rows": 100, "evidence": 31}],
+        "notes": ["the training rows suffice for windows of 100 rows, not of 1000: larger ones are thinned"],
+        "bytes": 68371,
+    }
+    return task("fit_monitor", 10.4, 0.2, facts)
+
+
+def attach_monitor() -> TaskRecord:
+    facts = {"name": "heart", "where": "laptop", "how": "kubeloop serve heart --monitor", "reference": True}
+    return task("attach_monitor", 17.6, 0.2, facts)
+
+
 def run(name: str, status: str, tasks: list[TaskRecord], took: float | None = 18.1, **more: Any) -> RunRecord:
     finished = None if took is None else START + dt.timedelta(seconds=took)
     facts = {"contract": "loop.yaml", "pipeline": "kubeloop-train"}
@@ -272,7 +294,18 @@ def run(name: str, status: str, tasks: list[TaskRecord], took: float | None = 18
 def passed_run() -> RunRecord:
     register = task("register", 10.6, 1.2, {"digest": DIGEST, "version": 1})
     tune = task("tune", 2.6, 0.4, {"source": "contract", "parameters": {"C": 0.5, "max_iter": 1000}})
-    tasks = [ingest(), validate(), split(), tune, train(), evaluate(), register, deploy()]
+    tasks = [
+        ingest(),
+        validate(),
+        split(),
+        tune,
+        train(),
+        evaluate(),
+        fit_monitor(),
+        register,
+        deploy(),
+        attach_monitor(),
+    ]
     return run("heart", "done", tasks, verdict="pass")
 
 

@@ -19,11 +19,12 @@ from kubeloop.reports.sections import (
     split_section,
     train_section,
 )
+from kubeloop.reports.words import TRAIN
 from kubeloop.tracking.record import RunRecord, TaskRecord
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 KINDS = ["passed", "refused_data", "refused_model", "regression", "failed", "running"]
-PARTS = ["data", "split", "train", "evaluation", "decision", "deploy", "timings"]
+PARTS = ["data", "split", "train", "evaluation", "decision", "deploy", "watch", "timings"]
 VOID = {"meta", "link", "br", "img", "path", "line", "rect", "circle", "use"}
 
 
@@ -282,7 +283,7 @@ ODD = [{}, None, [], "text", 7, {"x": None}, [None, {"name": None}], {"roc_auc":
 
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
-@pytest.mark.parametrize("name", ["ingest", "validate", "split", "tune", "train", "evaluate", "register", "deploy"])
+@pytest.mark.parametrize("name", TRAIN)
 def test_facts_of_another_shape_count_as_absent(runs, site, name, odd):
     record = runs["passed"]
     facts = next(task.facts for task in record.tasks if task.task == name)

@@ -1,0 +1,209 @@
+"""The detector service of a model: what takes the events of its logger and judges windows of them, beside its endpoint.
+
+A Deployment of one copy, its settings, a Service that the logger's address names, and who may talk to it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from kubeloop.cluster.api import DEPLOYMENT, Document, Kind
+from kubeloop.cluster.inference_service import (
+    PORT,
+    REVISION,
+    SITE_FOLDER,
+    START_PROBES,
+    SecurityContext,
+)
+from kubeloop.digests import document_digest
+from kubeloop.errors import InputError
+from kubeloop.site.model import Site
+
+CONFIG_MAP = Kind("api/v1", "configmaps", "ConfigMap")
+SERVICE = Kind("api/v1", "services", "Service")
+NETWORK_POLICY = Kind("apis/networking.k8s.io/v1", "networkpolicies", "NetworkPolicy")
+
+CONTAINER = "detector"
+SETTINGS = "/etc/kubeloop/monitor"
+"""Where `services.json` is mounted: which models are watched, in the form of `kubeloop log services`."""
+
+HOME = "/var/lib/kubeloop"
+"""The service's own folder on the store's claim: what it has acknowledged lies there until it is in SQL."""
+
+_SECRET_FOLDER = "/etc/kubeloop/secret"  # noqa: S105 - a place, not a secret
+_SQL_PORTS = {"postgresql": 5432, "mysql": 3306}
+_MEMORY = "1Gi"
+
+
+@dataclass(frozen=True)
+class MonitorService:
+    """All objects of one detector service.
+
+    Attributes:
+        name: Of each of them.
+        revision: The marker of all that rolls its pod.
+        documents: Kind and object, in the order in which they are applied: policy and settings before what needs them.
+    """
+
+    name: str
+    revision: str
+    documents: tuple[tuple[Kind, Document], ...]
+
+    def of(self, kind: Kind) -> Document:
+        """The object of a kind."""
+        return next(document for found, document in self.documents if found == kind)
+
+
+def monitor_service(site: Site, name: str, services: str) -> MonitorService:
+    """The objects that watch a model.
+
+    Args:
+        site: Its `cluster.monitor` names the image, its store the claim.
+        name: The model.
+        services: Text of `services.json`.
+
+    Raises:
+        InputError: The Site names no cluster or no image for it, or a store that a pod cannot mount.
+    """
+    if site.cluster is None or site.cluster.monitor is None:
+        raise InputError(
+            f"the Site {site.name} should name the detector's image, and names none",
+            "write `monitor:` with the image of images/detector under `cluster:` in its site.yaml",
+        )
+    own = f"{name}-monitor"
+    template = _template(site, name, services)
+    revision = document_digest(template)[7:19]
+    template["metadata"]["annotations"][REVISION] = revision
+    spec = {
+        "replicas": 1,
+        "revisionHistoryLimit": 2,
+        # The new one listens before the old one goes: KServe's logger asks once, and what is not taken then is lost.
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "selector": {"matchLabels": _selector(name)},
+        "template": template,
+    }
+    ports = [{"name": "http", "port": 80, "targetPort": PORT, "protocol": "TCP"}]
+    parts = (
+        (NETWORK_POLICY, "networking.k8s.io/v1", {"spec": _policy(site, name)}),
+        (CONFIG_MAP, "v1", {"data": {"services.json": services}}),
+        (SERVICE, "v1", {"spec": {"type": "ClusterIP", "selector": _selector(name), "ports": ports}}),
+        (DEPLOYMENT, "apps/v1", {"spec": spec}),
+    )
+    metadata = {"name": own, "namespace": site.namespace, "labels": _labels(name)}
+    documents = tuple(
+        (kind, {"apiVersion": version, "kind": kind.kind, "metadata": metadata, **body})
+        for kind, version, body in parts
+    )
+    return MonitorService(own, revision, documents)
+
+
+def _selector(name: str) -> dict[str, str]:
+    return {"app.kubernetes.io/name": name, "app.kubernetes.io/component": "monitor"}
+
+
+def _labels(name: str) -> dict[str, str]:
+    """`part-of` is the label by which the predictors' own policy lets them reach us."""
+    managed = {"app.kubernetes.io/managed-by": "kubeloop", "app.kubernetes.io/part-of": "kubeloop"}
+    return {**_selector(name), **managed}
+
+
+def _template(site: Site, name: str, services: str) -> dict[str, Any]:
+    how = site.cluster
+    assert how is not None
+    claim, store = _claim(site)
+    scrape = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT), "prometheus.io/path": "/metrics"}
+    volumes = [
+        {"name": "store", "persistentVolumeClaim": {"claimName": claim}},
+        {"name": "settings", "configMap": {"name": f"{name}-monitor"}},
+        {"name": "site", "configMap": {"name": how.settings}},
+        {"name": "secret", "secret": {"secretName": how.settings, "optional": True}},
+        {"name": "scratch", "emptyDir": {"sizeLimit": "256Mi"}},
+    ]
+    spec: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 60,
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000},
+        "containers": [_container(site, name, store)],
+        "volumes": volumes,
+    }
+    if how.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": item} for item in how.pull_secrets]
+    # The settings' digest rolls the pod when they change: it reads them once.
+    annotations = {**scrape, "kubeloop-settings": document_digest({"services": services})[7:19]}
+    return {"metadata": {"labels": _labels(name), "annotations": annotations}, "spec": spec}
+
+
+def _container(site: Site, name: str, store: str) -> dict[str, Any]:
+    assert site.cluster is not None
+    security = SecurityContext().model_dump(mode="json", by_alias=True, exclude_none=True)
+    alive, ready = "/health/live", "/health/ready"
+    return {
+        "name": CONTAINER,
+        "image": site.cluster.monitor,
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["--services", f"{SETTINGS}/services.json", "--port", str(PORT)],
+        "env": [{"name": "KUBELOOP_HOME", "value": HOME}],
+        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "resources": {"requests": {"cpu": "100m", "memory": _MEMORY}, "limits": {"memory": _MEMORY}},
+        "securityContext": security,
+        "startupProbe": _probe(ready, 2, START_PROBES),
+        "readinessProbe": _probe(ready, 2, 3),
+        "livenessProbe": _probe(alive, 10, 6),
+        "lifecycle": {"preStop": {"sleep": {"seconds": 8}}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "store", "mountPath": store, "readOnly": True},
+            {"name": "store", "mountPath": HOME, "subPath": f"monitor/{name}"},
+            {"name": "settings", "mountPath": SETTINGS, "readOnly": True},
+            {"name": "site", "mountPath": SITE_FOLDER, "readOnly": True},
+            {"name": "secret", "mountPath": _SECRET_FOLDER, "readOnly": True},
+            {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - in the pod, its own volume
+        ],
+    }
+
+
+def _claim(site: Site) -> tuple[str, str]:
+    """The store's claim, and where it is mounted; packages are read from it."""
+    claim, _, _ = site.store.removeprefix("pvc://").partition("/")
+    if not site.store.startswith("pvc://") or site.objects.mount is None:
+        raise InputError(
+            f"a store on a claim was expected for watching on a cluster, got {site.store}",
+            "set store to pvc://<claim>/<path> and objects.mount to where the claim is mounted",
+            store=site.store,
+        )
+    return claim, str(site.objects.mount)
+
+
+def _probe(path: str, every_s: int, failures: int) -> dict[str, Any]:
+    ask = {"path": path, "port": PORT}
+    return {"httpGet": ask, "periodSeconds": every_s, "failureThreshold": failures, "timeoutSeconds": 2}
+
+
+def _policy(site: Site, name: str) -> dict[str, Any]:
+    """In: the predictors of this model, our own pods (labels, pages), Prometheus. Out: names, and the SQL store."""
+    predictors = {"matchLabels": {"serving.kserve.io/inferenceservice": name}}
+    ours = {"matchLabels": {"app.kubernetes.io/part-of": "kubeloop"}}
+    scraper = {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
+    out = [{"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}]
+    sql = _sql_port(site)
+    if sql is not None:
+        out.append({"ports": [{"port": sql, "protocol": "TCP"}]})
+    return {
+        "podSelector": {"matchLabels": _selector(name)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [
+            {
+                "from": [{"podSelector": predictors}, {"podSelector": ours}, {"namespaceSelector": scraper}],
+                "ports": [{"port": PORT, "protocol": "TCP"}],
+            }
+        ],
+        "egress": out,
+    }
+
+
+def _sql_port(site: Site) -> int | None:
+    """The port of the Site's SQL store; None for a file."""
+    from sqlalchemy.engine import make_url
+
+    url = make_url(site.sql)
+    return url.port or _SQL_PORTS.get(url.get_backend_name())

@@ -1,0 +1,225 @@
+"""The detector service of a model: its objects, the lint, and what a cluster that refuses or fails makes of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kubeloop.cluster import watching
+from kubeloop.cluster.api import DEPLOYMENT
+from kubeloop.cluster.inference_service import REVISION, logger_address
+from kubeloop.cluster.monitor_service import NETWORK_POLICY, SERVICE, monitor_service
+from kubeloop.contract import sections_of
+from kubeloop.errors import InputError, PermanentError, TransientError
+from kubeloop.monitoring.reference.fitting import fit_reference
+from kubeloop.packaging.build import build
+from kubeloop.packaging.store import publish
+from kubeloop.serving.attaching import attach
+from kubeloop.serving.sink_process import Services
+from kubeloop.site.model import Cluster, ObjectStore, Site, laptop
+from tests.cluster.fake_cluster import FakeCluster
+from tests.packaging import models
+
+IMAGE = "reg/detector:1.0"
+
+
+def site(folder: Path = Path("/mnt/models"), **more) -> Site:
+    cluster = {"image": "reg/predictor:1.0", "monitor": IMAGE, "deadline_s": 60.0} | more.pop("cluster", {})
+    return Site(
+        **{
+            "store": "pvc://models/kubeloop",
+            "objects": ObjectStore(mount=folder),
+            "sql": f"sqlite:///{folder}/kubeloop.db",
+            "tracking": "sqlite://",
+            "namespace": "team-a",
+            "home": folder,
+            "allow_unsigned": True,
+            "cluster": Cluster(**cluster),
+        }
+        | more
+    )
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    fake = FakeCluster("kubeloop-monitor")
+    monkeypatch.setenv("KUBECONFIG", str(fake.kubeconfig(tmp_path / "kubeconfig")))
+    monkeypatch.setattr(watching, "POLL_S", 0.01)
+    yield fake
+    fake.close()
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("watched")
+    model = models.train(folder)
+    fit_reference(sections_of(models.contract()).monitor, model, folder / "development", folder / "reference")
+    evaluation = models.evaluation()
+    build(model, models.contract(), evaluation, models.DATA, folder / "package", folder / "reference")
+    return folder / "package"
+
+
+def published(where: Site, package: Path) -> str:
+    return publish(where, package).rpartition("/")[2]
+
+
+def test_the_service_listens_before_the_first_deployment_and_a_second_attach_changes_nothing(
+    cluster, package, tmp_path
+):
+    here = site(tmp_path)
+    digest = published(here, package)
+    facts = attach(here, "heart", digest)
+    assert (facts["where"], facts["versions"]) == ("cluster", [digest])
+    assert facts["logger"] == logger_address(here, "heart") == "http://heart-monitor.team-a.svc.cluster.local/"
+    assert set(cluster.objects) == {
+        (plural, "heart-monitor") for plural in ("configmaps", "deployments", "networkpolicies", "services")
+    }
+    told = Services.model_validate_json(cluster.objects["configmaps", "heart-monitor"]["data"]["services.json"])
+    (service,) = told.services
+    assert [(model.version, [column.name for column in model.columns]) for model in service.models] == [
+        (digest, ["age", "smokes", "pain"])
+    ]
+    first = [method for method, _ in cluster.asked if method in ("DRY", "PATCH")]
+    assert first == ["DRY"] * 4 + ["PATCH"] * 4
+    before = json.dumps(cluster.objects["deployments", "heart-monitor"], sort_keys=True)
+    attach(here, "heart", digest)
+    assert json.dumps(cluster.objects["deployments", "heart-monitor"], sort_keys=True) == before
+
+
+def test_what_serves_now_stays_known_while_another_package_is_about_to(cluster, package, tmp_path):
+    import sqlalchemy as sa
+
+    from kubeloop.store import open_engine
+    from kubeloop.store.tables import champions
+
+    here = site(tmp_path)
+    digest = published(here, package)
+    folder = tmp_path / "other"
+    model = models.train(folder, c=0.25)
+    words = models.contract(c=0.25)
+    fit_reference(sections_of(words).monitor, model, folder / "development", folder / "reference")
+    build(model, words, models.evaluation(), models.DATA, folder / "package", folder / "reference")
+    challenger = published(here, folder / "package")
+    engine = open_engine(here)
+    row = {"namespace": here.namespace, "name": "heart", "digest": digest, "revision": 1, "updated_at": "2026-11-21"}
+    with engine.begin() as connection:
+        connection.execute(sa.insert(champions).values(row))
+    engine.dispose()
+    assert attach(here, "heart", challenger)["versions"] == [digest, challenger]
+
+
+def test_a_package_without_a_reference_is_not_watched_and_nothing_is_applied(cluster, tmp_path):
+    here = site(tmp_path)
+    digest = published(here, models.package(tmp_path / "bare"))
+    with pytest.raises(InputError, match=r"a reference profile was expected in package .* it has none"):
+        attach(here, "heart", digest)
+    assert cluster.objects == {}
+
+
+def test_on_a_laptop_it_is_said_how_to_watch(package, tmp_path):
+    here = laptop(tmp_path)
+    facts = attach(here, "heart", published(here, package))
+    assert (facts["where"], facts["how"]) == ("laptop", "kubeloop serve heart --monitor")
+
+
+def test_a_cluster_without_a_detector_image_watches_nothing_and_says_so(package, tmp_path):
+    here = site(tmp_path, cluster={"monitor": None, "logger": "http://sink/events"})
+    facts = attach(here, "heart", published(here, package))
+    assert (facts["where"], facts["logger"]) == ("nowhere", "http://sink/events")
+    assert facts["how"] == "not watched: cluster.monitor in site.yaml names no image"
+
+
+def broken_pod(revision: str) -> dict:
+    waiting = {"reason": "ErrImagePull", "message": "manifest unknown"}
+    return {
+        "metadata": {"name": "heart-monitor-1", "annotations": {REVISION: revision}},
+        "spec": {"containers": [{"name": "detector"}]},
+        "status": {"containerStatuses": [{"name": "detector", "state": {"waiting": waiting}, "restartCount": 0}]},
+    }
+
+
+def test_an_image_that_cannot_be_had_is_told_at_once_and_nothing_stays_behind(cluster, package, tmp_path):
+    from kubeloop.cluster.api import connect
+
+    here = site(tmp_path)
+    wanted = monitor_service(here, "heart", '{"services":[]}')
+    cluster.pods = [broken_pod(wanted.revision)]
+    with pytest.raises(PermanentError, match=r"heart-monitor does not come up: .*manifest unknown"):
+        watching.watch(connect(here), wanted, 60)
+    assert cluster.objects == {}
+
+
+def test_a_service_that_listened_before_is_left_when_its_successor_fails(cluster, tmp_path):
+    from kubeloop.cluster.api import connect
+
+    here = site(tmp_path)
+    watching.watch(connect(here), monitor_service(here, "heart", '{"services":[]}'), 60)
+    other = monitor_service(here, "heart", '{"services":[ ]}')
+    cluster.pods = [broken_pod("another")]  # of no revision of ours: it is only waited for
+    with pytest.raises(TransientError, match="heart-monitor should take events within 0 s, and does not yet"):
+        watching.watch(connect(here), other, 0)
+    assert len(cluster.objects) == 4
+
+
+def test_what_the_cluster_refuses_in_a_dry_run_changes_nothing(cluster, tmp_path):
+    from kubeloop.cluster.api import connect
+
+    here = site(tmp_path)
+    cluster.refusals["deployments"] = "image is not from our registry"
+    with pytest.raises(PermanentError, match="the cluster refused the Deployment: image is not from our registry"):
+        watching.watch(connect(here), monitor_service(here, "heart", '{"services":[]}'), 60)
+    assert cluster.objects == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "finding"),
+    [
+        ("Heart", {}, "small letters, digits and dashes were expected, a letter first; got 'Heart'"),
+        ("h" * 50, {}, "at most 45 small letters"),
+        ("heart", {"cluster": {"monitor": "reg/detector"}}, r"cluster\.monitor: a tag other than latest"),
+    ],
+)
+def test_lint_finds_what_the_cluster_would(name, more, finding):
+    with pytest.raises(InputError, match=finding):
+        watching.watch(None, monitor_service(site(**more), name, "{}"), 1)  # type: ignore[arg-type]
+
+
+def test_settings_that_no_config_map_holds_are_found():
+    assert "1,000,001 bytes" in "".join(watching.lint(monitor_service(site(), "heart", "x" * 1_000_001)))
+
+
+@pytest.mark.parametrize(
+    ("more", "match"),
+    [
+        ({"store": "s3://models/kubeloop"}, "a store on a claim was expected for watching on a cluster, got s3://"),
+        ({"cluster": {"monitor": None}}, "should name the detector's image, and names none"),
+    ],
+)
+def test_sites_that_cannot_run_one_are_told(more, match):
+    with pytest.raises(InputError, match=match):
+        monitor_service(site(**more), "heart", "{}")
+
+
+def test_a_pod_keeps_to_pod_security_restricted_and_never_leaves_the_logger_alone():
+    spec = monitor_service(site(), "heart", "{}").of(DEPLOYMENT)["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["automountServiceAccountToken"] is False
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert {"name": "store", "mountPath": "/mnt/models", "readOnly": True} in container["volumeMounts"]
+    assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_who_may_talk_to_it_and_to_whom_it_may():
+    here = site(sql="postgresql+psycopg://kubeloop@db:6432/kubeloop")
+    made = monitor_service(here, "heart", "{}")
+    policy = made.of(NETWORK_POLICY)["spec"]
+    (rule,) = policy["ingress"]
+    assert {"podSelector": {"matchLabels": {"serving.kserve.io/inferenceservice": "heart"}}} in rule["from"]
+    assert [port["port"] for out in policy["egress"] for port in out["ports"]] == [53, 53, 6432]
+    labels = made.of(DEPLOYMENT)["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    assert made.of(SERVICE)["spec"]["selector"].items() <= labels.items()
+    # The label by which the predictors' own policy lets them reach it.
+    assert labels["app.kubernetes.io/part-of"] == "kubeloop"
