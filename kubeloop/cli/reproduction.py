@@ -1,5 +1,6 @@
 """Make a run again, stage by stage, and name what differs: behind `kubeloop reproduce`."""
 
+import datetime as dt
 import json
 import tempfile
 from collections.abc import Mapping
@@ -94,12 +95,13 @@ def reproduce(site: Site, record: RunRecord, package: Package | None, present: C
     around = dict(package.manifest.environment.variables if package else {})
     around |= {"KUBELOOP_HOME": str(site.home), "KUBELOOP_INPUTS": site.inputs or ""}
     with surrounded(**around), tempfile.TemporaryDirectory(prefix="kubeloop-reproduce-") as scratch:
-        now, mended = _again(site, contract, package, Path(scratch))
+        now, mended = _again(site, contract, package, moment := _moment(record), Path(scratch))
     inputs = _inputs(recorded, contract, package)
     data = []
     if then.get("gathering") != now["gathering"] and "configuration" not in inputs:
         short = [str(digest)[7:19] for digest in (then.get("gathering"), now["gathering"])]
-        data.append(f"the snapshot was {short[0]}, and is {short[1]}")
+        upto = f" up to {moment.isoformat()}" if contract.data.snapshot == "as_of" else ""
+        data.append(f"the snapshot{upto} was {short[0]}, and is {short[1]}")
     if (before := _mended(record)) is not None and before != mended:
         data.append(f"{before} mended rows came back from the quarantine, and {mended} do")
     if data:
@@ -150,7 +152,16 @@ def _then(record: RunRecord, package: Package | None) -> dict[str, str]:
     }
 
 
-def _again(site: Site, contract: Contract, package: Package | None, scratch: Path) -> tuple[dict[str, str], int]:
+def _moment(record: RunRecord) -> dt.datetime:
+    """The moment of a snapshot `as_of`: the sources hold its rows still, among later ones."""
+    facts = next((task.facts for task in record.tasks if task.task == "ingest" and task.status == "done"), {})
+    moment = facts.get("snapshot", {}).get("moment")
+    return dt.datetime.fromisoformat(moment) if moment else record.started
+
+
+def _again(
+    site: Site, contract: Contract, package: Package | None, moment: dt.datetime, scratch: Path
+) -> tuple[dict[str, str], int]:
     """The stages' digests as made again, and how many mended rows came back."""
     from kubeloop.contract import sections_of
     from kubeloop.data.ingest import ingest
@@ -165,7 +176,7 @@ def _again(site: Site, contract: Contract, package: Package | None, scratch: Pat
 
     sections = sections_of(contract)
     table, valid, development, test = (scratch / name for name in ("table", "valid", "development", "test"))
-    snapshot = str(ingest(sections.ingest, site, table)["digest"])
+    snapshot = str(ingest(sections.ingest, site, table, moment)["digest"])
     mended = mended_rows(site, contract.name)
     _, analysed = validate(sections.validation, table, valid, scratch / "quarantine", mended=mended)
     found = {"gathering": snapshot, "analysis": _analysis(analysed)}

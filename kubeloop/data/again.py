@@ -1,9 +1,7 @@
-"""Sources that are read a second time: for a snapshot of which a moment was kept, and for what personal cells hold."""
+"""Sources that are read a second time, for what personal cells hold."""
 
 # ruff: noqa: S608 - names go through `quoted`, paths through `scan`
 
-import datetime as dt
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,7 @@ import pyarrow.compute as pc
 from kubeloop.contract.sections import IngestSection
 from kubeloop.data.casting import BAD, BROKEN_UNSEEN
 from kubeloop.data.engine import batches, connect, one, quoted, scan
-from kubeloop.data.ingest import ingest, wanted_columns, with_target
+from kubeloop.data.ingest import wanted_columns, with_target
 from kubeloop.data.joins import assign, gap, joined_sql
 from kubeloop.data.mended import DIGEST, with_digest
 from kubeloop.data.personal import masked_sql, personal_columns
@@ -23,39 +21,6 @@ from kubeloop.errors import IntegrityError
 
 if TYPE_CHECKING:
     from kubeloop.site import Site
-
-
-def read_again(section: IngestSection, site: "Site", snapshot: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Read the rows of a snapshot that was kept as a moment and a digest.
-
-    Args:
-        section: The contract's part, as it was.
-        site: As for `ingest`.
-        snapshot: The facts' `snapshot`, of kind `as_of`.
-        out: Folder of the snapshot; nothing is there when this fails.
-
-    Returns:
-        The facts of `ingest`.
-
-    Raises:
-        IntegrityError: The sources do not give those rows any more.
-    """
-    fresh = out.with_name(f".{out.name}.again")
-    try:
-        facts = ingest(section, site, fresh, dt.datetime.fromisoformat(snapshot["moment"]))
-        if facts["digest"] != snapshot["digest"]:
-            raise IntegrityError(
-                f"the rows up to {snapshot['moment']} had the digest {snapshot['digest']}, the sources now give "
-                f"{facts['digest']}: rows were changed, removed or added late",
-                "restore the source, or keep copies: `snapshot: copy`",
-                expected=snapshot["digest"],
-                got=facts["digest"],
-            )
-        shutil.rmtree(out, ignore_errors=True)
-        fresh.rename(out)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return facts
 
 
 def personal_cells(section: IngestSection, site: "Site", quarantine: Path, spill: Path) -> Any:

@@ -1,15 +1,20 @@
 """Rows of a database: one SELECT, read as a stream into a Parquet file of text cells."""
 
+# ruff: noqa: S608 - the query is the contract's own, names go through `quoted`
+
 import datetime as dt
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubeloop.contract.data import Source
+from kubeloop.data.engine import quoted
 from kubeloop.data.patience import Patience, Tries
 from kubeloop.errors import InputError, TransientError
 from kubeloop.site.secrets import resolve
@@ -18,22 +23,46 @@ if TYPE_CHECKING:
     from kubeloop.site import Site
 
 _ROWS = 10_000
+_TIMES = {"timestamp": {1184: "TIMESTAMPTZ", 1114: "TIMESTAMPTZ", 1082: "TIMESTAMPTZ"}, "date": {1082: "DATE"}}
+"""By the contract's type and PostgreSQL's type number (pg_type.oid), what the moment is written as to be compared."""
 _REFUSED = ("28", "3D", "42501")  # SQLSTATE: login, no such database, no right
 _REFUSALS = ("authentication failed", "does not exist", "no password supplied", "unable to open database file")
 
 
-def read(source: Source, site: "Site", into: Path, patience: Patience) -> None:
+@dataclass(frozen=True)
+class Until:
+    """Up to which moment rows are wanted.
+
+    Attributes:
+        column: Of the query.
+        type: The contract's type of it, `timestamp` or `date`.
+        moment: UTC.
+    """
+
+    column: str
+    type: str
+    moment: dt.datetime
+
+
+def read(source: Source, site: "Site", into: Path, patience: Patience, until: Until | None = None) -> int:
     """Run a source's query and write its rows, each cell as text, null as null.
 
     The contract's types are cast from the text as they are from CSV, so that a table has one digest wherever it comes
     from. PostgreSQL sends rows through a server-side cursor in a read-only transaction of one moment; a SQLite file is
     opened for reading only. A query that breaks off is run again from its start.
 
+    Where PostgreSQL knows the column of `until` as a moment, only rows up to it are sent; the others are counted. A
+    SQLite file has no such type, and sends all.
+
     Args:
         source: With `sql` and `query`.
         site: Base of a relative SQLite file, and the secrets.
         into: The file; complete when this returns, and not to be used otherwise.
-        patience: For how long a broken source is tried again.
+        patience: For how long a broken source is tried again; more rows than in any try before start it anew.
+        until: What is asked of the server, where it can tell.
+
+    Returns:
+        How many rows the server has kept back: later ones, and those without a moment.
 
     Raises:
         InputError: The database or the query is wrong.
@@ -41,28 +70,54 @@ def read(source: Source, site: "Site", into: Path, patience: Patience) -> None:
     """
     tries = Tries(patience)
     while True:
+        came = Counter[str]()
         try:
-            _read_once(source, site, into)
+            return _read_once(source, site, into, came, until)
         except TransientError as error:
-            tries.again(error)
-        else:
-            return
+            tries.again(error, came["rows"])
 
 
-def _read_once(source: Source, site: "Site", into: Path) -> None:
+def _read_once(source: Source, site: "Site", into: Path, came: Counter[str], until: Until | None) -> int:
     import sqlalchemy as sa
 
-    query = _query(source)
+    query, left = _query(source), 0
     engine = _engine(source, site)
     try:
         with engine.connect() as connection:
-            stream = connection.execution_options(stream_results=True, yield_per=_ROWS, no_parameters=True)
+            connection.execution_options(no_parameters=True)
+            test = _early(connection, query, until) if until else None
+            if test:
+                # In the same transaction, so of the same rows.
+                counted = f"SELECT count(*) FROM ({query}\n) AS q WHERE ({test}) IS NOT TRUE"
+                left = int(connection.exec_driver_sql(counted).scalar_one())
+                query = f"SELECT * FROM ({query}\n) AS q WHERE {test}"
+            stream = connection.execution_options(stream_results=True, yield_per=_ROWS)
             rows = stream.exec_driver_sql(query)
-            _write(list(rows.keys()), rows.partitions(_ROWS), into, source.name)
+            _write(list(rows.keys()), _counted(rows.partitions(_ROWS), came), into, source.name)
     except sa.exc.DBAPIError as error:
         raise _translated(error, source) from None
     finally:
         engine.dispose()
+    return left
+
+
+def _early(connection: Any, query: str, until: Until) -> str | None:
+    """SQL of whether a row is of the moment or before; None where the server has no moment in that column."""
+    if connection.dialect.name != "postgresql":
+        return None
+    columns = connection.exec_driver_sql(f"SELECT * FROM ({query}\n) AS q LIMIT 0").cursor.description
+    found = [_TIMES.get(until.type, {}).get(column.type_code) for column in columns if column.name == until.column]
+    if len(found) != 1 or found[0] is None:
+        return None
+    moment = until.moment.astimezone(dt.UTC)
+    text = moment.date().isoformat() if found[0] == "DATE" else moment.isoformat()
+    return f"{quoted(until.column)} <= {found[0]} '{text}'"
+
+
+def _counted(parts: Iterator[Any], came: Counter[str]) -> Iterator[Any]:
+    for rows in parts:
+        came["rows"] += len(rows)
+        yield rows
 
 
 def _query(source: Source) -> str:

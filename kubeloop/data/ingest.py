@@ -18,6 +18,7 @@ from kubeloop.contract.data import RESERVED_COLUMNS, Column, ColumnType
 from kubeloop.contract.sections import IngestSection
 from kubeloop.data import csv_files
 from kubeloop.data.casting import BAD, MARKS
+from kubeloop.data.databases import Until
 from kubeloop.data.engine import batches, connect, one, quoted, scan
 from kubeloop.data.joins import Plan, assign, check_keys, count_rows, gap, joined_sql
 from kubeloop.data.passing import BadCellFound, Counts, kept, until
@@ -60,7 +61,7 @@ def ingest(section: IngestSection, site: "Site", out: Path, moment: dt.datetime 
         `too_old`: rows that found something beyond the tolerance only, `ties`: none, for they are refused),
         target_unknown, bad_rows; not_in_contract and denied (numbers of columns); profile (per column: `nulls`, and for
         numbers without a policy `minimum`, `maximum`, `mean`); snapshot (`kind`; for `as_of` also `column`, `moment`,
-        `digest` and `later`: rows left out), which `read_again` takes.
+        `digest` and `later`: rows left out; the same moment gives the same digest again).
 
     Raises:
         InputError: What a source or the contract says cannot be right; with file and line where they are known.
@@ -70,13 +71,16 @@ def ingest(section: IngestSection, site: "Site", out: Path, moment: dt.datetime 
     as_of = section.data.snapshot == "as_of"
     if as_of and moment is None:
         raise PermanentError("a snapshot as of a moment needs the moment of the run", "pass `moment`")
+    first, *others = section.data.sources
     with staged(out) as partial, connect(scratch := partial / "scratch") as connection:
-        sources = [open_source(source, site, scratch, connection) for source in section.data.sources]
+        sources = [open_source(first, site, scratch, connection, _until(section, moment))]
+        sources += [open_source(source, site, scratch, connection) for source in others]
         plan = assign(section.data, wanted, sources)
         _check_columns(section, wanted, plan)
         with _explained(sources):
             check_keys(connection, plan)
             counts, facts = _write(connection, section, plan, partial, site, moment if as_of else None)
+            counts.read, counts.later = counts.read + sources[0].later, counts.later + sources[0].later
             rows = count_rows(connection, plan, counts.read)
         profile = _check_values(connection, partial, facts, section, plan)
         shutil.rmtree(scratch)
@@ -90,6 +94,15 @@ def ingest(section: IngestSection, site: "Site", out: Path, moment: dt.datetime 
         "snapshot": _snapshot_facts(section, facts, counts, moment),
         **_dropped(section, sources),
     }
+
+
+def _until(section: IngestSection, moment: dt.datetime | None) -> Until | None:
+    """What the server of the first source is asked for, for a snapshot as of a moment."""
+    time = section.data.time
+    column = section.data.columns.get(time) if time else None
+    if section.data.snapshot == "copy" or moment is None or time is None or column is None:
+        return None
+    return Until(time, column.type, moment)
 
 
 def _join_facts(plan: Plan, counts: Counts) -> list[dict[str, Any]]:

@@ -43,6 +43,7 @@ class OpenSource:
         kinds: From column name to DuckDB's type; VARCHAR throughout unless it is a Parquet file.
         header: Of a CSV file.
         is_text: Whether every cell is text.
+        later: Rows that its server has kept back, by `until`.
     """
 
     name: str
@@ -53,10 +54,11 @@ class OpenSource:
     kinds: dict[str, str]
     header: csv_files.Header | None
     is_text: bool = False
+    later: int = 0
 
 
 def open_source(
-    source: Source, site: "Site | None", scratch: Path, connection: Any, patience: Patience | None = None
+    source: Source, site: "Site | None", scratch: Path, connection: Any, until: databases.Until | None = None
 ) -> OpenSource:
     """Find, check and describe a source.
 
@@ -65,15 +67,15 @@ def open_source(
         site: Base of relative paths, secrets, the way to object storage; None for a local file.
         scratch: Folder for the copy of what is not local.
         connection: DuckDB.
-        patience: For how long a broken source is tried again.
+        until: Up to which moment rows are wanted; a server that can tell keeps others back, other sources give all.
 
     Raises:
         InputError: Missing, a directory, empty, or not what its format says.
         TransientError: It is not on this machine, and did not come whole in time.
     """
-    patience = patience or Patience()
+    patience = Patience()
     if source.sql is not None:
-        return _open_database(source, site, scratch, connection, patience)
+        return _open_database(source, site, scratch, connection, patience, until)
     place = source.path or ""
     path = _local(source, place, site, scratch, patience)
     if not path.exists():
@@ -132,15 +134,20 @@ def _local(source: Source, place: str, site: "Site | None", scratch: Path, patie
 
 
 def _open_database(
-    source: Source, site: "Site | None", scratch: Path, connection: Any, patience: Patience
+    source: Source,
+    site: "Site | None",
+    scratch: Path,
+    connection: Any,
+    patience: Patience,
+    until: databases.Until | None,
 ) -> OpenSource:
     if site is None:
         raise InputError(f"source {source.name!r}: a file was expected", "name a file", source=source.name)
     copy = scratch / f"source-{source.name}"
     half = copy.with_suffix(".half")
-    databases.read(source, site, half, patience)
+    later = databases.read(source, site, half, patience, until)
     opened = _open_parquet(source.name, f"the query of {source.name!r}", half.rename(copy), connection)
-    return replace(opened, is_text=True)
+    return replace(opened, is_text=True, later=later)
 
 
 def _open_json_lines(name: str, shown: str, path: Path, connection: Any) -> OpenSource:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from kubeloop.cli import reproduction
 from kubeloop.cli.main import cli
 from kubeloop.cli.reproduce_ import package_of, present_contract
-from kubeloop.contract import sections_of
+from kubeloop.contract import Contract, sections_of
 from kubeloop.contract.load import read_contract
 from kubeloop.data.ingest import ingest
 from kubeloop.data.mended import mended_rows
@@ -137,6 +138,34 @@ def test_another_row_is_named_as_data(made):
     assert differing(found)[0] == "gathering"
     assert list(found.inputs) == ["data"]
     assert all(stage.causes == ("data",) for stage in found.stages if not stage.same)
+
+
+def test_a_snapshot_as_of_a_moment_is_read_again_up_to_it(tmp_path):
+    days = [f"2026-01-{day:02d},{day},{day % 2}" for day in range(1, 21)]
+    people = tmp_path / "people.csv"
+    people.write_text("at,dose,ill\n" + "\n".join(days) + "\n")
+    document = yaml.safe_load(CONTRACT)
+    columns = {"at": {"type": "timestamp"}, "dose": {"type": "number"}, "ill": {"type": "integer"}}
+    document["data"] |= {"id": [], "time": "at", "snapshot": "as_of", "columns": columns}
+    document["target"] = {"column": "ill", "task": "binary"}
+    contract = Contract.model_validate(document)
+    site = laptop(tmp_path / ".kubeloop", tmp_path)
+    moment = dt.datetime(2026, 1, 10, 12, tzinfo=dt.UTC)
+    facts = ingest(sections_of(contract).ingest, site, tmp_path / "table", moment)
+    asked = {"document": contract.model_dump(mode="json")}
+    write_run(site, RunRecord(run_id="toy-1", name="toy", status="failed", started=NOW, facts=asked))
+    write_task(site, "toy-1", TaskRecord(task="ingest", status="done", started=NOW, finished=NOW, facts=facts))
+    with people.open("a") as stream:
+        stream.write("2026-01-11,3,1\n2026-02-01,3,1\n")  # later ones have come
+    (gathering, *_) = reproduction.reproduce(site, read_run(site, "toy-1"), None, None).stages
+    assert (gathering.then, gathering.same) == (facts["digest"], True)
+    with people.open("a") as stream:
+        stream.write("2026-01-02,3,1\n")  # one that the snapshot should have had
+    found = reproduction.reproduce(site, read_run(site, "toy-1"), None, None)
+    assert found.stages[0].causes == ("data",)
+    assert re.fullmatch(
+        r"the snapshot up to 2026-01-10T12:00:00\+00:00 was \w{12}, and is \w{12}", found.inputs["data"][0]
+    )
 
 
 def test_another_seed_is_named(made):

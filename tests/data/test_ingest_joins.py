@@ -5,10 +5,9 @@ import datetime as dt
 import pytest
 
 from kubeloop.contract.sections import IngestSection
-from kubeloop.data.again import read_again
 from kubeloop.data.ingest import ingest
 from kubeloop.data.tables import read_frame
-from kubeloop.errors import IntegrityError
+from kubeloop.errors import PermanentError
 from kubeloop.site.model import laptop
 
 LEFT = (
@@ -78,7 +77,7 @@ def section_of(world, kind="timestamp"):
 
 
 @pytest.mark.parametrize("kind", ["timestamp", "date"])
-def test_a_snapshot_as_of_a_moment_is_found_again(world, kind):
+def test_a_snapshot_as_of_a_moment_is_the_same_later_on(world, kind):
     section, site = section_of(world, kind), laptop(world.out / "home", world.inputs)
     rows = "at,y\n2020-01-01,0\n2020-01-02,1\n,1\n"
     world.file(rows + "2020-01-04,1\n")
@@ -93,12 +92,16 @@ def test_a_snapshot_as_of_a_moment_is_found_again(world, kind):
         "later": 2,
     }
     world.file(rows + "2020-01-05,0\n2020-01-06,0\n")
-    again = read_again(section, site, facts["snapshot"], world.out / "again")
-    assert again["digest"] == facts["digest"]
+    again = ingest(section, site, world.out / "again", dt.datetime.fromisoformat(facts["snapshot"]["moment"]))
+    assert again["snapshot"] == facts["snapshot"] | {"later": 3}
     world.file(rows + "2020-01-02,0\n")
-    with pytest.raises(IntegrityError, match="rows were changed, removed or added late"):
-        read_again(section, site, facts["snapshot"], world.out / "third")
-    assert sorted(path.name for path in world.out.iterdir()) == ["again", "table"]
+    assert ingest(section, site, world.out / "third", moment)["digest"] != facts["digest"]
+
+
+def test_a_snapshot_as_of_a_moment_needs_it(world):
+    world.file("at,y\n2020-01-01,0\n2020-01-02,1\n")
+    with pytest.raises(PermanentError, match="needs the moment of the run"):
+        ingest(section_of(world), laptop(world.out / "home", world.inputs), world.out / "table")
 
 
 def test_a_copy_needs_no_moment(world):

@@ -1,5 +1,6 @@
 """Databases and JSON lines as sources: real PostgreSQL, real SQLite, real files."""
 
+import datetime as dt
 import importlib.util
 import json
 import os
@@ -16,9 +17,12 @@ import pytest
 import kubeloop.data.databases as databases
 import kubeloop.data.sources
 from kubeloop.contract.data import Source
+from kubeloop.contract.sections import IngestSection
+from kubeloop.data.ingest import ingest
 from kubeloop.data.patience import Patience
 from kubeloop.data.tables import read_frame
 from kubeloop.errors import InputError, TransientError
+from kubeloop.site.model import laptop
 
 COLUMNS = {
     "n": "integer",
@@ -41,8 +45,11 @@ INSERT INTO t VALUES (1, 0.1, 'it''s', true, '2020-01-01 12:00:00+02', '2020-02-
   (9007199254740993, 1e-300, '100%', false, '2020-01-01 10:00:00.123456Z', '2020-02-04', 1, 'NaN'),
   (NULL, NULL, NULL, NULL, NULL, NULL, 1, NULL);
 CREATE TABLE big AS SELECT i AS n, i / 8.0 AS x, i % 2 AS y FROM generate_series(1, 50000) AS g(i);
+CREATE TABLE stamped AS SELECT t, t::timestamp AS plain, t::date AS day, t::text AS words, i % 2 AS y
+  FROM (SELECT i, '2024-01-01Z'::timestamptz + i * interval '1 hour' AS t FROM generate_series(1, 96) AS g(i)) AS h;
+INSERT INTO stamped VALUES (NULL, NULL, NULL, NULL, 1);
 CREATE ROLE reader LOGIN PASSWORD 'CANARY p@ss';
-GRANT SELECT ON t, big TO reader;
+GRANT SELECT ON t, big, stamped TO reader;
 """
 
 
@@ -113,7 +120,9 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(autouse=True)
 def secret(monkeypatch):
     monkeypatch.setenv("KUBELOOP_SECRET_CRM", "CANARY p@ss")
-    monkeypatch.setattr(kubeloop.data.sources, "Patience", lambda: Patience(deadline_s=1, sleep=lambda seconds: None))
+    now = [0.0]
+    patience = Patience(clock=lambda: now[0], sleep=lambda seconds: now.append(now.pop() + seconds))
+    monkeypatch.setattr(kubeloop.data.sources, "Patience", lambda: patience)
 
 
 def data_of(world, columns, **where):
@@ -154,6 +163,41 @@ def test_rows_come_in_batches(world, postgres, monkeypatch):
     facts = world.ingest(data_of(world, {"x": "number", "y": "integer"}, sql=postgres.url, query=query))
     assert facts["rows"] == 50_000
     assert set(sizes) == {1000}
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "sent"),
+    [
+        ("t", "timestamp", 36),  # 1 to 36 hours after the start, 12:00 of the second day among them
+        ("plain", "timestamp", 36),
+        ("day", "timestamp", 47),  # its midnight is before noon
+        ("day", "date", 47),
+        ("words", "timestamp", 97),  # a text may be any moment: all are sent, and those of 36 hours are kept
+    ],
+)
+@pytest.mark.parametrize("tail", ["", " -- newest last"])
+def test_the_server_sends_only_rows_up_to_the_moment(world, postgres, monkeypatch, column, kind, sent, tail):
+    came, write = [], databases._write
+
+    def seen(names, parts, into, source):
+        def counted():
+            for rows in parts:
+                came.extend(rows)
+                yield rows
+
+        write(names, counted(), into, source)
+
+    monkeypatch.setattr(databases, "_write", seen)
+    query = f"select {column} as at, y, '100%' as share from stamped order by 1{tail}"
+    data = data_of(world, {"at": kind, "y": "integer", "share": "text"}, sql=postgres.url, query=query)
+    data = data.model_copy(update={"time": "at", "snapshot": "as_of"})
+    section = IngestSection(name="demo", data=data, target=world.target("y", "binary"))
+    moment = dt.datetime(2024, 1, 2, 13, tzinfo=dt.timezone(dt.timedelta(hours=1)))
+    facts = ingest(section, laptop(world.out / "home", world.inputs), world.out / "table", moment)
+    assert len(came) == sent
+    assert facts["rows"] == min(sent, 36 if column != "day" else sent)
+    assert facts["sources"] == [{"name": "crm", "rows": 97}]
+    assert facts["snapshot"]["later"] == 97 - facts["rows"]
 
 
 @pytest.fixture
