@@ -88,7 +88,7 @@ clean: ## Remove what was built or cached; .venv and .kubeloop stay
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # The stamp is written last: a set-up that was interrupted starts again.
-$(STAMP): uv.lock pyproject.toml kubeloop/digests/native.c kubeloop/scoring/native.c Makefile
+$(STAMP): uv.lock pyproject.toml $(wildcard kubeloop/*/*.[ch]) Makefile
 	$(eval FOUND := $(shell sh .ci/find-python $(CANDIDATES)))
 	$(if $(findstring Kubeloop needs,$(FOUND)),$(error $(FOUND)))
 	@"$(FOUND)" .ci/set_up.py $(VENV) $(UV_VERSION) $(STAMP)

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-NATIVE = ("kubeloop/digests/native.c", "kubeloop/scoring/native.c")
+NATIVE = sorted(map(str, Path("kubeloop").glob("*/*.[ch]")))
 """Compiled where the package is installed."""
 
 

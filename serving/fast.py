@@ -15,6 +15,8 @@ import orjson
 
 from kubeloop.packaging.package import Package
 from kubeloop.scoring.errors import Unscorable
+from kubeloop.scoring.scorer import Bodies
+from kubeloop.scoring.scorer import Scorer as PlanScorer
 from kubeloop.serving.rules import Rules
 from kubeloop.serving.wire import Mode, label_datatype, output_names
 
@@ -70,6 +72,15 @@ class Codec:
         self._datatype = label_datatype(self._classes)
         self._labels = [str(label) for label in self._classes] if self._datatype == "BYTES" else self._classes
         self._head = orjson.dumps({"model_name": name, "model_version": package.digest})[:-1]
+
+    def compiled(self, scorer: object) -> Bodies | None:
+        """The same from body to body in compiled code, for the plainest of requests; None where there is none."""
+        if not isinstance(scorer, PlanScorer):
+            return None
+        classes = [
+            (orjson.dumps(label), orjson.dumps(text)) for label, text in zip(self._classes, self._labels, strict=True)
+        ]
+        return scorer.bodies(classes, self._head, self._datatype, self._outputs)
 
     def v1_rows(self, body: bytes) -> Rows:
         """The rows of a V1 body.

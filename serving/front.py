@@ -28,6 +28,8 @@ IGNORED = "x-kubeloop-ignored"
 ID = re.compile(rb"[\x21-\x7e]{1,200}")
 """What a request's id may be, to be sent back as it came."""
 
+HEAD_END = b"\r\n\r\n"
+
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 _CLOSE = b"connection: close\r\n"
 _CACHED = 256
@@ -53,6 +55,7 @@ class Head:
         json_length: How many of them are JSON, with binary tensors behind; None: all.
         close: Whether the client wants the connection closed.
         request_id: The client's id of the request; empty: none.
+        plain: Whether the body is short, all of it JSON, and the connection stays open.
     """
 
     v2: bool
@@ -60,6 +63,7 @@ class Head:
     json_length: int | None
     close: bool
     request_id: bytes
+    plain: bool
 
 
 class Front:
@@ -87,6 +91,7 @@ class Front:
     ) -> None:
         self._codec = codec
         self._scorer = scorer
+        self._bodies = codec.compiled(scorer)
         self._batcher = batcher
         self._tally = tally
         self._submit = submit
@@ -97,6 +102,25 @@ class Front:
         self._heads: dict[bytes, Head] = {}
         self._defaults: tuple[object, bytes] = (None, b"")
         self.new_id = request_ids()
+
+    def at_once(self, data: bytes, defaults: object) -> bytes | None:
+        """The response to what is one whole request with a known head and the plainest of bodies; None for all else.
+
+        Args:
+            data: What came on a connection that waits for a request.
+            defaults: As `answer` takes them.
+        """
+        text, _, body = data.partition(HEAD_END)
+        head = self._heads.get(text)
+        if head is None or self._bodies is None or head.length != len(body) or not head.plain:
+            return None
+        arrived = self.gate.arrived()
+        if self.gate.late(arrived):
+            return self.turned_away(head, arrived)
+        if self._defaults[0] is not defaults:
+            self._defaults = (defaults, _joined(defaults))
+        made = self._bodies(head.v2, body)
+        return None if made is None else self._told(head, *made, arrived)
 
     def head(self, text: bytes) -> Head | None:
         """What a request's head says, without the empty line; None: it is not for the fast path."""
@@ -127,7 +151,8 @@ class Front:
         if json_length is not None and not (v2 and _WHOLE.fullmatch(json_length) and int(json_length) <= int(length)):
             return None
         binary = None if json_length is None else int(json_length)
-        return Head(v2, int(length), binary, connection == b"close", request_id)
+        close, size = connection == b"close", int(length)
+        return Head(v2, size, binary, close, request_id, size <= INLINE and binary is None and not close)
 
     def answer(self, head: Head, body: bytes, arrived: float, defaults: object, finish: Finish) -> bytes | None:
         """The response to a request, or None when `finish` will be given it.
@@ -151,6 +176,8 @@ class Front:
             score = self._batcher.predict if scorer is None else scorer.score_rows
             self._submit(lambda: self._aside(head, body, arrived, score), finish)
             return None
+        if (made := self._plainest(head, body)) is not None:
+            return self._told(head, *made, arrived)
         rows, request_id = self._rows(head, body)
         if scorer is not None:
             return self._response(head, rows, scorer.score_rows(rows), request_id, arrived)
@@ -170,6 +197,10 @@ class Front:
         self._tally.count("v2" if head.v2 else "v1", 503, perf_counter() - arrived)
         return _TURNED_AWAY % (_CLOSE if head.close else b"")
 
+    def _plainest(self, head: Head, body: bytes) -> tuple[bytes, int, Sequence[str]] | None:
+        """What compiled code answers by itself: the body, its rows, the columns with a value outside their rules."""
+        return None if self._bodies is None or head.json_length is not None else self._bodies(head.v2, body)
+
     def _rows(self, head: Head, body: bytes) -> tuple[Rows, str | None]:
         if head.v2:
             return self._codec.v2_rows(body, head.json_length)
@@ -178,6 +209,8 @@ class Front:
     def _aside(self, head: Head, body: bytes, arrived: float, score: Callable[[Rows], Scores]) -> bytes | None:
         """In the scoring thread."""
         try:
+            if (made := self._plainest(head, body)) is not None:
+                return self._told(head, *made, arrived)
             rows, request_id = self._rows(head, body)
             return self._response(head, rows, score(rows), request_id, arrived)
         except Unscorable:
@@ -187,23 +220,18 @@ class Front:
         codec = self._codec
         outside = codec.rules.outside(rows)
         body = codec.v2_body(scores, request_id) if head.v2 else codec.v1_body(scores)
+        return self._told(head, body, len(rows), outside, arrived)
+
+    def _told(self, head: Head, body: bytes, rows: int, outside: Sequence[str], arrived: float) -> bytes:
         extra = b""
         if outside:
             self._tally.outside(outside)
-            extra = b"%s: %s\r\n" % (OUTSIDE.encode(), named(outside))
+            extra = b"%b: %b\r\n" % (OUTSIDE.encode(), named(outside))
         if head.close:
             extra += _CLOSE
-        self._tally.count("v2" if head.v2 else "v1", 200, perf_counter() - arrived, len(rows))
-        return (
-            b"HTTP/1.1 200 OK\r\n%bcontent-type: application/json\r\nx-request-id: %b\r\n%bcontent-length: %d\r\n\r\n%b"
-            % (
-                self._defaults[1],
-                head.request_id or self.new_id(),
-                extra,
-                len(body),
-                body,
-            )
-        )
+        self._tally.count("v2" if head.v2 else "v1", 200, perf_counter() - arrived, rows)
+        request_id = head.request_id or self.new_id()
+        return b"%b%b\r\n%bcontent-length: %d\r\n\r\n%b" % (self._defaults[1], request_id, extra, len(body), body)
 
 
 def _headers(text: bytes) -> dict[bytes, bytes] | None:
@@ -232,8 +260,10 @@ def named(columns: Sequence[str]) -> bytes:
 
 
 def _joined(defaults: object) -> bytes:
+    """How an answer begins, up to its request's id."""
     assert isinstance(defaults, list)
-    return b"".join(b"%b: %b\r\n" % pair for pair in defaults)
+    lines = b"".join(b"%b: %b\r\n" % pair for pair in defaults)
+    return b"HTTP/1.1 200 OK\r\n%bcontent-type: application/json\r\nx-request-id: " % lines
 
 
 _BUSY = dump({"error": "this endpoint is above its capacity; ask again in a second"})

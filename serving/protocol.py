@@ -5,17 +5,17 @@ A connection changes hands only between requests: while uvicorn is in a request,
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kubeloop.scoring.errors import Unscorable
-from kubeloop.serving.front import Front, Head
+from kubeloop.serving.front import HEAD_END, Finish, Head
+from kubeloop.serving.gate import Gate
 
 TIME_LIMIT_S = 60.0
 """Within which a request must have come whole, in seconds; afterwards the connection is closed."""
 
-_HEAD_END = b"\r\n\r\n"
 _LONGEST_HEAD = 16 * 2**10
 _HELD = 2**18
 _SLOW = b'{"error":"the request did not come whole in time; send it at once"}'
@@ -23,6 +23,22 @@ _TIMED_OUT = (
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\n"
     b"content-length: %d\r\n\r\n%b" % (len(_SLOW), _SLOW)
 )
+
+
+class Answering(Protocol):
+    """The fast path, as `kubeloop.serving.front.Front` has it; with a log, `kubeloop.serving.recorder.Recorder`."""
+
+    starts: tuple[bytes, ...]
+    gate: Gate
+
+    def at_once(self, data: bytes, defaults: object) -> bytes | None:
+        """The response to one whole plain request."""
+
+    def head(self, text: bytes) -> Head | None:
+        """What a request's head says."""
+
+    def answer(self, head: Head, body: bytes, arrived: float, defaults: object, finish: Finish) -> bytes | None:
+        """The response to a request, or None when `finish` will be given it."""
 
 
 class FastProtocol(HttpToolsProtocol):
@@ -36,7 +52,7 @@ class FastProtocol(HttpToolsProtocol):
     """
 
     def __init__(
-        self, *arguments: Any, front: Callable[[], Front | None], time_limit_s: float = TIME_LIMIT_S, **named: Any
+        self, *arguments: Any, front: Callable[[], Answering | None], time_limit_s: float = TIME_LIMIT_S, **named: Any
     ) -> None:
         super().__init__(*arguments, **named)
         self._front = front
@@ -100,6 +116,17 @@ class FastProtocol(HttpToolsProtocol):
                 return
             self._theirs = False
             self._unset_keepalive_if_required()
+        if (
+            not self._buffer
+            and not self._closing
+            and not self.flow.write_paused
+            and (front := self._front()) is not None
+        ):
+            response = front.at_once(data, self.server_state.default_headers)
+            if response is not None:
+                self.server_state.total_requests += 1
+                self.transport.write(response)
+                return
         if self._scoring is not None or self.flow.write_paused:
             self._buffer += data
             if len(self._buffer) > _HELD:
@@ -119,7 +146,7 @@ class FastProtocol(HttpToolsProtocol):
         """Answer the requests in `data`, which begins with one; keep what has come of the last one."""
         front = self._front()
         while data:
-            end = data.find(_HEAD_END, 0, _LONGEST_HEAD) if front is not None and data.startswith(front.starts) else -1
+            end = data.find(HEAD_END, 0, _LONGEST_HEAD) if front is not None and data.startswith(front.starts) else -1
             head = None if end < 0 or front is None else front.head(data[:end])
             if head is None or front is None:
                 self._hand_over(data)
@@ -133,7 +160,7 @@ class FastProtocol(HttpToolsProtocol):
                 return
             data = data[stop:]
 
-    def _answer(self, front: Front, head: Head, data: bytes, start: int, stop: int) -> bool:
+    def _answer(self, front: Answering, head: Head, data: bytes, start: int, stop: int) -> bool:
         """Answer one request; False when what follows it cannot be taken up yet."""
         try:
             response = front.answer(

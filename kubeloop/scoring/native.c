@@ -5,10 +5,9 @@
  *
  * Rows are worked on in blocks. A slot of a block is a run of doubles, one per row: slot s of row r is w[s * size + r].
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "native.h"
+
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +20,6 @@
 #define MISSING 0xFFFF
 #define NO_CATEGORY 256
 #define SET_WORDS 9
-#define LATEST_S 253402300799.0 /* the end of the year 9999 */
 #define DAY_S 86400.0
 
 /* In the order of `operations.STEPS`; the module's `codes` lets a test compare them. */
@@ -33,44 +31,6 @@
 #define AS_TEXT(name) #name,
 enum { EACH_CODE(AS_ENUM) CODES };
 static const char *const code_names[] = {EACH_CODE(AS_TEXT)};
-
-typedef struct {
-    uint32_t word; /* rank, feature, whether missing goes left, whether it tests a category: see forest.py */
-    int32_t left;
-} node;
-
-typedef struct {
-    int32_t trees, leaf, sets;
-    int single;
-    const int32_t *roots, *outs, *depths, *starts, *kinds;
-    const node *nodes;
-    const uint32_t *bits;
-    const double *base, *edges, *values;
-    double divisor;
-} forest;
-
-typedef struct {
-    int code;
-    int32_t reads, out, width;
-    const int32_t *read, *ints;
-    const double *floats;
-    Py_ssize_t floats_size, ints_size;
-    Py_buffer read_buffer, floats_buffer, ints_buffer;
-    forest trees;
-} operation;
-
-typedef struct {
-    PyObject_HEAD
-    operation *steps;
-    Py_ssize_t count, held;
-    int32_t inputs, slots, width, block, most_reads;
-    int32_t *result;
-    char *kinds;      /* n number, b boolean, t timestamp, c category */
-    char *nullable;   /* 1 or 0 */
-    int32_t *codes;   /* per input: how many codes a category has; 0 for any other kind */
-    PyObject *tables; /* per input: text -> code as float, or None */
-    PyObject *resolve, *unscorable;
-} program;
 
 /* ---- functions ------------------------------------------------------------------------------------------------- */
 
@@ -446,7 +406,7 @@ static int32_t refused(const operation *s, const double *w, int32_t size, int32_
     break
 
 /* Runs all operations on a block; -1, or the row that scikit-learn has to look at. */
-static int32_t run_block(const program *self, double *w, int32_t size, int32_t rows, void *scratch)
+int32_t plan_run(const program *self, double *w, int32_t size, int32_t rows, void *scratch)
 {
     for (Py_ssize_t place = 0; place < self->count; place++) {
         const operation *s = self->steps + place;
@@ -528,14 +488,13 @@ static int32_t run_block(const program *self, double *w, int32_t size, int32_t r
     return -1;
 }
 
-/* Room for a block's slots, and behind them for what one operation needs for itself. */
-static double *room(const program *self, int32_t size, void **scratch)
+
+double *plan_room(const program *self, int32_t size, void **scratch)
 {
     size_t slots = sizeof(double) * (size_t)self->slots * size;
     size_t ranks = sizeof(uint16_t) * (size_t)self->most_reads * size, terms = sizeof(double) * 2 * self->most_reads;
     char *found = malloc(slots + (ranks > terms ? ranks : terms) + sizeof(double));
-    if (!found) PyErr_NoMemory();
-    *scratch = found + slots;
+    *scratch = found ? found + slots : NULL;
     return (double *)found;
 }
 
@@ -652,8 +611,8 @@ static PyObject *program_rows(program *self, PyObject *given)
     Py_ssize_t many = PyTuple_GET_SIZE(rows);
     int32_t size = many < self->block ? (int32_t)many : self->block;
     void *scratch;
-    double *w = room(self, size ? size : 1, &scratch);
-    PyObject *made = w ? PyList_New(many) : NULL;
+    double *w = plan_room(self, size ? size : 1, &scratch);
+    PyObject *made = w ? PyList_New(many) : PyErr_NoMemory();
     for (Py_ssize_t start = 0; made && start < many; start += size) {
         int32_t count = (int32_t)(many - start < size ? many - start : size);
         int failed = 0;
@@ -663,10 +622,10 @@ static PyObject *program_rows(program *self, PyObject *given)
             int32_t bad;
             if (count > 1) {
                 Py_BEGIN_ALLOW_THREADS
-                bad = run_block(self, w, size, count, scratch);
+                bad = plan_run(self, w, size, count, scratch);
                 Py_END_ALLOW_THREADS
             } else
-                bad = run_block(self, w, size, count, scratch);
+                bad = plan_run(self, w, size, count, scratch);
             if (bad >= 0) failed = leave(self, start + bad);
         }
         for (int32_t r = 0; !failed && r < count; r++) {
@@ -715,9 +674,9 @@ static PyObject *program_encoded(program *self, PyObject *args)
     if (in.len != many * (Py_ssize_t)sizeof(double) * self->inputs ||
         out.len != many * (Py_ssize_t)sizeof(double) * self->width)
         PyErr_SetString(PyExc_ValueError, "inputs and room for as many answers were expected");
-    else
-        w = room(self, self->block, &scratch);
-    if (w) {
+    else if (!(w = plan_room(self, self->block, &scratch)))
+        PyErr_NoMemory();
+    else {
         Py_BEGIN_ALLOW_THREADS
         for (Py_ssize_t start = 0; bad < 0 && start < many; start += self->block) {
             int32_t count = (int32_t)(many - start < self->block ? many - start : self->block);
@@ -728,7 +687,7 @@ static PyObject *program_encoded(program *self, PyObject *args)
                     if (!(cells[r] >= 0 && cells[r] < self->codes[column])) strange = 1;
             }
             if (strange) break;
-            int32_t found = run_block(self, w, self->block, count, scratch);
+            int32_t found = plan_run(self, w, self->block, count, scratch);
             if (found >= 0) bad = start + found;
             for (int32_t r = 0; r < count; r++)
                 gather(self, w, self->block, r, (double *)out.buf + (start + r) * self->width);
@@ -864,7 +823,7 @@ static PyMethodDef program_methods[] = {
     {"encoded", (PyCFunction)program_encoded, METH_VARARGS, "Encoded columns to answers."},
     {NULL, NULL, 0, NULL}};
 
-static PyTypeObject program_type = {
+PyTypeObject program_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "kubeloop.scoring._native.Program",
     .tp_basicsize = sizeof(program),
     .tp_dealloc = (destructor)program_dealloc,
@@ -879,11 +838,13 @@ static struct PyModuleDef module = {
 
 PyMODINIT_FUNC PyInit__native(void)
 {
-    if (PyType_Ready(&program_type)) return NULL;
+    if (PyType_Ready(&program_type) || PyType_Ready(&bodies_type)) return NULL;
+    if (floats_open()) return PyErr_NoMemory();
     PyObject *made = PyModule_Create(&module), *codes = PyTuple_New(CODES);
     for (int i = 0; made && codes && i < CODES; i++) PyTuple_SET_ITEM(codes, i, PyUnicode_FromString(code_names[i]));
     if (!made || !codes || PyErr_Occurred() || PyModule_AddObject(made, "codes", codes) ||
-        PyModule_AddObject(made, "Program", Py_NewRef((PyObject *)&program_type)))
+        PyModule_AddObject(made, "Program", Py_NewRef((PyObject *)&program_type)) ||
+        PyModule_AddObject(made, "Bodies", Py_NewRef((PyObject *)&bodies_type)))
         return NULL;
     return made;
 }

@@ -1,7 +1,7 @@
 """The scorer of a package: rows as they come in, answers as they go out, by the plan alone."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +13,11 @@ from kubeloop.scoring.errors import Unscorable
 from kubeloop.scoring.operations import CODES, run
 from kubeloop.scoring.plan import Floats, Plan, read_plan
 
-__all__ = ["Scorer", "Unscorable", "load_scorer"]
+__all__ = ["Bodies", "Scorer", "Unscorable", "load_scorer"]
+
+Bodies = Callable[[bool, bytes], tuple[bytes, int, tuple[str, ...]] | None]
+"""Whether it is V2, and a request's body, to the answer's body, its rows, and the names of the columns with a value
+outside their rules; None: it is not plainly right, or not plain enough, and `score_rows` has to be asked."""
 
 
 class HasPlan(Protocol):
@@ -62,6 +66,46 @@ class Scorer:
     def evaluator(self) -> str:
         """`native` or `numpy`."""
         return "numpy" if self._program is None else "native"
+
+    def bodies(
+        self, classes: Sequence[tuple[bytes, bytes]], head: bytes, datatype: str, outputs: Sequence[str]
+    ) -> Bodies | None:
+        """Requests of V1 and V2 to their answers, without a Python object between.
+
+        Args:
+            classes: In the order of the probabilities, each as JSON in V1 and in V2; empty in regression.
+            head: How a V2 answer begins.
+            datatype: Of V2's predictions.
+            outputs: V2's, by name.
+
+        Returns:
+            None where the evaluator is not compiled, or could not hold the schema's texts.
+        """
+        if self._program is None:
+            return None
+        from kubeloop.scoring import _native  # type: ignore[attr-defined,unused-ignore]
+
+        limits = [
+            np.array(
+                [off if column[end] is None else column[end] for column in self._schema], dtype=np.float64
+            ).tobytes()
+            for end, off in (("minimum", -np.inf), ("maximum", np.inf))
+        ]
+        try:
+            made: Bodies = _native.Bodies(
+                self._program,
+                tuple(column["name"] for column in self._schema),
+                *limits,
+                tuple(v1 for v1, _ in classes),
+                tuple(v2 for _, v2 in classes),
+                head,
+                datatype.encode("ascii"),
+                "predictions" in outputs,
+                "probabilities" in outputs,
+            ).answer
+        except UnicodeEncodeError:
+            return None
+        return made
 
     def score_rows(self, rows: Sequence[Sequence[object]]) -> list[list[float]]:
         """Answers to rows of parsed JSON.

@@ -33,7 +33,8 @@ TARGETS = [
     "bench-serving",
     "soak",
 ]
-NATIVE = ("kubeloop/digests/native.c", "kubeloop/scoring/native.c")
+ROOT = Path(__file__).parents[2]
+NATIVE = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "kubeloop").glob("*/*.[ch]"))
 GROUND = ("Makefile", "pyproject.toml", "uv.lock", *NATIVE)
 
 
@@ -41,7 +42,7 @@ GROUND = ("Makefile", "pyproject.toml", "uv.lock", *NATIVE)
 def bare(root: Path, tmp_path: Path) -> Path:
     """A tree with what set-up reads, and `bin/`, alone on PATH, with the few commands of a bare machine."""
     for name in NATIVE:
-        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     for name in GROUND:
         shutil.copy(root / name, tmp_path / name)
     shutil.copytree(root / ".ci", tmp_path / ".ci", ignore=shutil.ignore_patterns("__pycache__"))

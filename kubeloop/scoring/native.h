@@ -1,0 +1,68 @@
+/* What the parts of the compiled evaluator share: a plan that is ready to run, and how to run a block of rows. */
+#ifndef KUBELOOP_SCORING_NATIVE_H
+#define KUBELOOP_SCORING_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+
+#define LATEST_S 253402300799.0 /* the end of the year 9999 */
+#define HIDDEN __attribute__((visibility("hidden")))
+
+typedef struct {
+    uint32_t word; /* rank, feature, whether missing goes left, whether it tests a category: see forest.py */
+    int32_t left;
+} node;
+
+typedef struct {
+    int32_t trees, leaf, sets;
+    int single;
+    const int32_t *roots, *outs, *depths, *starts, *kinds;
+    const node *nodes;
+    const uint32_t *bits;
+    const double *base, *edges, *values;
+    double divisor;
+} forest;
+
+typedef struct {
+    int code;
+    int32_t reads, out, width;
+    const int32_t *read, *ints;
+    const double *floats;
+    Py_ssize_t floats_size, ints_size;
+    Py_buffer read_buffer, floats_buffer, ints_buffer;
+    forest trees;
+} operation;
+
+typedef struct {
+    PyObject_HEAD
+    operation *steps;
+    Py_ssize_t count, held;
+    int32_t inputs, slots, width, block, most_reads;
+    int32_t *result;
+    char *kinds;      /* n number, b boolean, t timestamp, c category */
+    char *nullable;   /* 1 or 0 */
+    int32_t *codes;   /* per input: how many codes a category has; 0 for any other kind */
+    PyObject *tables; /* per input: text -> code as float, or None */
+    PyObject *resolve, *unscorable;
+} program;
+
+/* Room for the slots of so many rows, and behind them, at `scratch`, for what an operation needs for itself; NULL: no
+ * memory. Needs no lock. */
+HIDDEN double *plan_room(const program *self, int32_t size, void **scratch);
+
+/* Run the plan on the first `rows` of `size` rows; the first row whose answer is not finite or that a learner would
+ * refuse, or -1. Needs no lock. */
+HIDDEN int32_t plan_run(const program *self, double *w, int32_t size, int32_t rows, void *scratch);
+
+#define FLOAT_ROOM 32
+
+/* See floats.c. Reading needs no lock, writing does. */
+HIDDEN int floats_open(void);
+HIDDEN const char *read_float(const char *from, const char *end, double *to, int *whole);
+HIDDEN char *write_float(double x, char *to);
+
+extern HIDDEN PyTypeObject program_type;
+extern HIDDEN PyTypeObject bodies_type;
+
+#endif
