@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from kubeloop.contract.durations import length_of
 from kubeloop.contract.judgement import HIGHER_IS_BETTER, MetricName
@@ -95,8 +96,11 @@ def _parameter(name: str, words: Range, when: Condition | None) -> Parameter:
 
 
 def text_of(value: Any) -> str:
-    """A value of a list as trials get it: words as they are, all else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value)
+    """A value of a list as trials get it: words as they are, all else as JSON.
+
+    Percent-encoded where a shell would read more in it, for Katib joins a trial's command without quoting.
+    """
+    return quote(value if isinstance(value, str) else json.dumps(value), safe="/:,+=@")
 
 
 def placeholder(name: str) -> str:

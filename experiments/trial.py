@@ -1,6 +1,7 @@
 """The trial of a contract's search: `python -m kubeloop.experiments.trial ORDER name=value ...`.
 
-Cross-validates one choice on the development rows and prints `<metric>=<mean>` after every fold.
+Cross-validates one choice on the development rows and prints `<metric>=<mean>` after every fold. ORDER is a file, or
+`store:<name>@<digest>` of a search whose order and rows lie in the Site's store.
 """
 
 import json
@@ -8,6 +9,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,26 @@ from kubeloop.errors import InputError, IntegrityError, KubeloopError
 from kubeloop.experiments.contracted import SECONDS, choice_of
 
 
-def write_order(file: Path, tune: Any, train: Any, development: Path, digest: str) -> None:
-    """Write what all trials of a search have in common.
+def order_of(tune: Any, train: Any, digest: str) -> dict[str, Any]:
+    """What all trials of a search have in common.
+
+    Args:
+        tune: `TuneSection`.
+        train: `TrainSection`.
+        digest: Of the development table; a trial refuses another.
+    """
+    return {"tune": tune.model_dump(mode="json"), "train": train.model_dump(mode="json"), "digest": digest}
+
+
+def write_order(file: Path, order: dict[str, Any], development: Path) -> None:
+    """Write an order for trials on this machine.
 
     Args:
         file: Where.
-        tune: `TuneSection`.
-        train: `TrainSection`.
+        order: From `order_of`.
         development: Table folder; trials get no other rows.
-        digest: Of that table; a trial refuses another.
     """
-    document = {"tune": tune.model_dump(mode="json"), "train": train.model_dump(mode="json")}
-    document |= {"development": str(development), "digest": digest}
+    document = order | {"development": str(development)}
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_suffix(".tmp")
     fresh.write_text(json.dumps(document), encoding="utf-8")
@@ -37,7 +47,7 @@ def run_trial(order: dict[str, Any], assignment: dict[str, str], say: Callable[[
     """Cross-validate one choice.
 
     Args:
-        order: What `write_order` wrote.
+        order: From `order_of`, with the folder `development`.
         assignment: Parameter -> value as text.
         say: Takes the lines that the metrics collector reads.
 
@@ -96,11 +106,21 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
 
     try:
-        run_trial(json.loads(Path(order).read_text(encoding="utf-8")), assignment, say)
+        with _ordered(order) as document:
+            run_trial(document, assignment, say)
     except KubeloopError as error:
         sys.stderr.write(f"{error.problem}\n")
         return error.exit_code
     return 0
+
+
+def _ordered(order: str) -> AbstractContextManager[dict[str, Any]]:
+    if not order.startswith("store:"):
+        return nullcontext(json.loads(Path(order).read_text(encoding="utf-8")))
+    from kubeloop.experiments.sending import received
+    from kubeloop.site import load_site
+
+    return received(load_site(), order)
 
 
 if __name__ == "__main__":

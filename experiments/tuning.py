@@ -1,5 +1,6 @@
 """Choosing hyperparameters: the contract's own, or the best of a search on the development rows."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,6 @@ from kubeloop.errors import KubeloopError, PermanentError
 from kubeloop.site.model import Site
 
 if TYPE_CHECKING:
-    from kubeloop.experiments.search import Search
     from kubeloop.experiments.trials import Outcome, Trial
 
 FOLDER = "searches"
@@ -29,11 +29,14 @@ def choose(section: TuneSection) -> dict[str, Any]:
     return {"parameters": dict(section.estimator.parameters), "source": "contract"}
 
 
-def tune(section: TuneSection, train: TrainSection, development: Path, trials: Path, site: Site) -> dict[str, Any]:
+def tune(
+    section: TuneSection, train: TrainSection, development: Path, trials: Path, site: Site, run_id: str
+) -> dict[str, Any]:
     """Search, if the contract asks for it.
 
     The champion's parameters are the first trial and the contract's own the second, where they lie in the search's
-    ranges. A search that was killed, or that was run before on the same rows, is taken up where it was.
+    ranges. On a Site with a cluster the others are Katib's; elsewhere a search that was killed, or that was run before
+    on the same rows, is taken up where it was.
 
     Args:
         section: The contract's part.
@@ -41,55 +44,65 @@ def tune(section: TuneSection, train: TrainSection, development: Path, trials: P
         development: Table folder; no other rows are read.
         trials: Takes the table of all trials (see `trials.table_of`); untouched without a search.
         site: Where; its home keeps what the search has learnt.
+        run_id: Of our run.
 
     Returns:
         Facts of `choose`, or `parameters`, `source` (`search`), `estimator`, `leave_out`, `search` (what was searched
         and how it ended) and `trials` (number, status, reason, value, seconds, parameters, metrics of each).
 
     Raises:
-        PermanentError: No trial succeeded.
+        PermanentError: No trial succeeded, or the search on a cluster could not go on.
+        TransientError: It did not end in time there.
     """
     if section.search is None:
         return choose(section)
+    from kubeloop.experiments.away import Away
+    from kubeloop.experiments.contracted import choice_of, search_of
+    from kubeloop.experiments.facts import facts_of
+    from kubeloop.experiments.placing import runs_away
     from kubeloop.experiments.trials import write_trials
 
-    search, outcome, first = _search(section, train, development, site)
-    write_trials(search, outcome.trials, trials)
+    search = search_of(section, train.metrics.primary, ())
+    led = first_assignments(section, train, site)
+    first = [assignment for _, assignment in led]
+
+    def save(done: "tuple[Trial, ...]") -> None:
+        write_trials(search, done, trials)
+
+    if runs_away(site, os.environ):
+        outcome = Away(section, train, development, site, run_id, _tell, save).run(first)
+    else:
+        outcome = _here(section, train, development, site, first)
+        save(outcome.trials)
     if outcome.best is None:
         raise _nothing(outcome)
-    from kubeloop.experiments.contracted import choice_of
-    from kubeloop.experiments.facts import facts_of
-
     choice = choice_of(section, outcome.best.assignment)
-    return {**choice, "source": "search", **facts_of(search, outcome, section.seed, first)}
+    return {**choice, "source": "search", **facts_of(search, outcome, section.seed, [name for name, _ in led])}
 
 
-def _search(
-    section: TuneSection, train: TrainSection, development: Path, site: Site
-) -> "tuple[Search, Outcome, list[str]]":
+def _here(
+    section: TuneSection, train: TrainSection, development: Path, site: Site, first: "list[dict[str, str]]"
+) -> "Outcome":
     from kubeloop.data.tables import read_facts
     from kubeloop.digests import document_digest
     from kubeloop.experiments.contracted import search_of
     from kubeloop.experiments.local import Place, run_local
-    from kubeloop.experiments.trial import write_order
+    from kubeloop.experiments.trial import order_of, write_order
 
     if site.home is None:
         raise PermanentError(
             "a search was expected to run on a machine with a home, and this Site has none",
-            "give the Site a home on a volume",
+            "give the Site a home on a volume, or a cluster with Katib",
         )
     digest = read_facts(development).digest
-    led = first_assignments(section, train, site)
-    first = [assignment for _, assignment in led]
     asked = section.model_dump(mode="json", exclude={"search": {"trials", "failures", "parallel"}})  # a budget may grow
     parts = [asked, train.model_dump(mode="json"), digest, first]
     folder = site.home / FOLDER / document_digest(parts).removeprefix("sha256-")[:16]
     order = folder / "order.json"
-    write_order(order, section, train, development, digest)
+    write_order(order, order_of(section, train, digest), development)
     command = [sys.executable, "-m", "kubeloop.experiments.trial", str(order)]
     search = search_of(section, train.metrics.primary, command)
-    outcome = run_local(search, Place(folder, site.home, folder), seed=section.seed, first=first, on_trial=_tell)
-    return search, outcome, [name for name, _ in led]
+    return run_local(search, Place(folder, site.home, folder), seed=section.seed, first=first, on_trial=_tell)
 
 
 def _tell(trial: "Trial", best: "Trial | None") -> None:
@@ -104,6 +117,8 @@ def first_assignments(section: TuneSection, train: TrainSection, site: Site) -> 
     from kubeloop.learning.estimators import make_estimator
 
     own = section.estimator
+    if section.search is None or section.search.algorithm == "hyperband":
+        return []  # its brackets say what comes when
     defaults = make_estimator(own, own.parameters, train.target.task, train.seed).get_params(deep=False)
     led: list[tuple[str, str, Mapping[str, Any]]] = []
     champion = champion_parameters(site, section.name)

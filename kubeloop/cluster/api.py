@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -108,6 +108,41 @@ class Api:
         except Refused as refused:
             raise self.explained(refused, "list", kind) from refused
         return list(found["items"])
+
+    def watch(self, kind: Kind, name: str, version: str, timeout_s: float) -> Iterator[Document]:
+        """An object as it becomes, from one of its versions on; ends with the server's patience, or its connection.
+
+        Args:
+            kind: Its kind.
+            name: Its name.
+            version: The `resourceVersion` after which changes are wanted.
+            timeout_s: For how long the server shall tell, in seconds; at least one.
+
+        Raises:
+            Refused: The server's answer, as it came; 410: it has forgotten that version, so look anew; 404: the object
+                was deleted.
+        """
+        from urllib3.exceptions import HTTPError
+
+        query = [("watch", "true"), ("fieldSelector", f"metadata.name={name}"), ("resourceVersion", version)]
+        query += [("allowWatchBookmarks", "true"), ("timeoutSeconds", str(max(1, round(timeout_s))))]
+        try:
+            answer = self._open("GET", self._path(kind), query, None, "application/json", timeout_s + _TIMEOUT_S)
+        except ConnectionError:
+            return
+        try:
+            for line in answer:  # urllib3 gives whole lines
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise _refused(int(event["object"].get("code", 500)), json.dumps(event["object"]))
+                if event["type"] == "DELETED":
+                    raise Refused(404, "NotFound", f"{kind.plural} {name} was deleted", [])
+                if event["type"] != "BOOKMARK":
+                    yield event["object"]
+        except (HTTPError, OSError, ValueError):
+            return  # a connection that ended within a line
+        finally:
+            answer.close()
 
     def apply(self, kind: Kind, document: Document, *, force: bool = False, dry_run: bool = False) -> Document:
         """Server-side apply by our field manager.
@@ -244,12 +279,22 @@ class Api:
             time.sleep(_PAUSE_S)
 
     def _once(self, method: str, path: str, query: Any, body: Document | None, content: str) -> str:
+        from urllib3.exceptions import HTTPError
+
+        answer = self._open(method, path, query, body, content, _TIMEOUT_S)
+        try:
+            return bytes(answer.data).decode("utf-8", errors="replace")
+        except HTTPError as error:
+            raise ConnectionError(str(error)) from None
+
+    def _open(self, method: str, path: str, query: Any, body: Document | None, content: str, silence_s: float) -> Any:
+        """The answer (`urllib3.HTTPResponse`) with its body still to be read; given up where nothing comes."""
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
         headers = {"Accept": "application/json", "Content-Type": content}
         try:
-            answer = self._client.call_api(
+            return self._client.call_api(
                 path,
                 method,
                 query_params=list(query),
@@ -257,14 +302,13 @@ class Api:
                 body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,
-                _request_timeout=_TIMEOUT_S,
+                _request_timeout=(_TIMEOUT_S, silence_s),
                 _return_http_data_only=True,
             )
         except ApiException as error:
             raise _refused(error.status, error.body) from None
         except HTTPError as error:
             raise ConnectionError(str(error)) from None
-        return bytes(answer.data).decode("utf-8", errors="replace")
 
 
 def _refused(status: int, body: Any) -> Refused:

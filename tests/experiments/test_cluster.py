@@ -1,8 +1,6 @@
 """The cluster executor against a Katib that validates what it gets and plays faults."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,15 +8,16 @@ import pytest
 from kubeloop.cluster.api import Api
 from kubeloop.errors import InputError, PermanentError, TransientError
 from kubeloop.experiments import cluster
-from kubeloop.experiments.cluster import Patience, clean_up, experiment_of, run_cluster
+from kubeloop.experiments.cluster import experiment_of, run_cluster
+from kubeloop.experiments.following import Patience
 from kubeloop.experiments.katib import from_experiment
 from kubeloop.experiments.local import Place, run_local
 from kubeloop.experiments.search import Search
-from kubeloop.experiments.trials import table_of
+from kubeloop.experiments.trials import Trial, table_of
+from tests.experiments.fake_katib import FakeKatib
 
 Experiment = Callable[..., dict[str, Any]]
-FakeKatib = Any  # of fake_katib.py, which is no package
-QUICK = Patience(deadline_s=20, stall_s=10, poll_s=0.01)
+QUICK = Patience(deadline_s=300, stall_s=300, pause_s=0.01)
 
 
 def bowl(given: dict[str, str]) -> str:
@@ -27,12 +26,7 @@ def bowl(given: dict[str, str]) -> str:
 
 @pytest.fixture
 def katib() -> Iterator[FakeKatib]:
-    spec = importlib.util.spec_from_file_location("kubeloop_fake_katib", Path(__file__).with_name("fake_katib.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    fake = module.FakeKatib(bowl)
+    fake = FakeKatib(bowl)
     yield fake
     fake.close()
 
@@ -91,10 +85,11 @@ def test_trial_without_metrics_is_kept_with_its_reason(search: Search, api: Api,
 @pytest.mark.parametrize(
     "faults",
     [
-        {("GET", "trials"): [503, 500, 410]},
+        {("GET", "trials"): [503, 500]},
         {("GET", "experiments"): [502, 429]},
         {("DELETE", "experiments"): [503]},
         {("PATCH", "experiments"): [503]},
+        {("WATCH", "experiments"): ["ends", "expired", "cut", "gone", "bookmark"]},
     ],
 )
 def test_faults_that_pass_are_outlived(
@@ -129,10 +124,17 @@ def test_another_search_of_that_name_is_refused_and_left(search: Search, api: Ap
     assert katib.experiments
 
 
-def test_what_the_webhook_refuses_is_said(experiment: Experiment, api: Api, katib: FakeKatib) -> None:
+def test_what_the_lint_refuses_is_never_sent(experiment: Experiment, api: Api, katib: FakeKatib) -> None:
     bad = from_experiment(experiment(maxFailedTrialCount=9))
-    with pytest.raises(InputError, match=r"Katib refused the Experiment .*maxFailedTrialCount: at most maxTrialCount"):
+    with pytest.raises(InputError, match=r"bowl-\w+: spec.maxFailedTrialCount: at most maxTrialCount"):
         run_cluster(bad, api, "run-1", patience=QUICK)
+    assert katib.asked == []
+
+
+def test_what_the_webhook_refuses_is_said(search: Search, api: Api, katib: FakeKatib) -> None:
+    katib.faults = {("PATCH", "experiments"): [400]}
+    with pytest.raises(InputError, match=r"Katib refused the Experiment bowl-\w+: played 400"):
+        run_cluster(search, api, "run-1", patience=QUICK)
     assert katib.created == []
 
 
@@ -153,28 +155,108 @@ def test_missing_rights_are_named(search: Search, api: Api, katib: FakeKatib) ->
         run_cluster(search, api, "run-1", patience=QUICK)
 
 
-def test_stall_names_its_cause_and_cleans_up(search: Search, api: Api, katib: FakeKatib) -> None:
+NAME = "bowl-"  # how the Experiment's name begins
+OF = "katib.kubeflow.org/experiment"
+
+
+def pod(search: Search, **status: Any) -> dict[str, Any]:
+    name = experiment_of(search, "run-1")["metadata"]["name"]
+    labels = {OF: name, "batch.kubernetes.io/job-name": f"{name}-0"}
+    return {"metadata": {"name": f"{name}-0-x", "labels": labels}, "spec": {"containers": []}, "status": status}
+
+
+def unschedulable(search: Search, katib: FakeKatib) -> None:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes fit"}
+    katib.pods = [pod(search, conditions=[condition])]
+
+
+def no_suggestion(search: Search, katib: FakeKatib) -> None:
+    failed = {"type": "Failed", "status": "True", "message": "ValidateAlgorithmSettings: wrong gamma"}
+    katib.suggestion = {"status": {"conditions": [failed]}}
+
+
+def refused_pod(search: Search, katib: FakeKatib) -> None:
+    name = experiment_of(search, "run-1")["metadata"]["name"]
+    about = {"kind": "Job", "name": f"{name}-0"}
+    said = {"metadata": {"name": "e"}, "involvedObject": about, "reason": "FailedCreate", "message": "exceeded quota"}
+    katib.events = [said]
+
+
+def deaf_collector(search: Search, katib: FakeKatib) -> None:
+    ended = [{"name": "training", "state": {"terminated": {"exitCode": 0}}}]
+    katib.pods = [pod(search, phase="Running", containerStatuses=ended)]
+    name = experiment_of(search, "run-1")["metadata"]["name"]
+    katib.logs = {f"{name}-0-x": "Failed to parse metrics"}
+    running = {"metadata": {"name": f"{name}-0"}, "spec": {}, "status": {"conditions": []}}
+    begin = katib.begin
+
+    def with_trial(name: str) -> None:
+        begin(name)
+        katib.trials[name] = [running]
+
+    katib.begin = with_trial  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (unschedulable, r"no node can take its pod \(pod bowl-\w+-0-x\): 0/1 nodes"),
+        (no_suggestion, "its suggestion service failed: ValidateAlgorithmSettings: wrong gamma"),
+        (refused_pod, r"Job bowl-\w+-0 may make no pod: exceeded quota"),
+        (deaf_collector, r"trial bowl-\w+-0 has ended, .* reports no metric; it said last: Failed to parse metrics"),
+        (lambda search, katib: None, "no cause is to be seen in its pods, trials and suggestion"),
+    ],
+)
+def test_stall_names_its_cause_and_cleans_up(
+    search: Search, api: Api, katib: FakeKatib, fault: Callable[[Search, FakeKatib], None], said: str
+) -> None:
     katib.stuck = True
-    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes fit"}
-    katib.pods = [{"metadata": {"name": "p"}, "spec": {"containers": []}, "status": {"conditions": [unschedulable]}}]
-    with pytest.raises(
-        PermanentError, match=r"has not moved for 0.05 s: no node can take its pod \(pod p\): 0/1 nodes"
-    ):
-        run_cluster(search, api, "run-1", patience=Patience(20, 0.05, 0.01))
+    fault(search, katib)
+    with pytest.raises(PermanentError, match=rf"has not moved for \d+ s: {said}"):
+        run_cluster(search, api, "run-1", patience=Patience(300, 0.01, pause_s=0.01))
     assert katib.experiments == {}
 
 
-def test_deadline_ends_the_search_and_cleans_up(search: Search, api: Api, katib: FakeKatib) -> None:
+def test_image_that_cannot_be_had_is_not_waited_for(search: Search, api: Api, katib: FakeKatib) -> None:
     katib.stuck = True
-    with pytest.raises(TransientError, match=r"did not end within 0.05 s"):
-        run_cluster(search, api, "run-1", patience=Patience(0.05, 20, 0.01))
-    assert katib.experiments == {}
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}
+    katib.pods = [pod(search, containerStatuses=[{"name": "training", "image": "x:1", "state": waiting}])]
+    with pytest.raises(PermanentError, match=r"the image x:1 of training cannot be had \(pod .*\): no such image"):
+        run_cluster(search, api, "run-1", patience=Patience(300, 300, 0.01, pause_s=0.01))
 
 
-def test_cancelled_run_leaves_no_experiment(search: Search, api: Api, katib: FakeKatib) -> None:
-    for run in ("run-1", "run-2"):
-        wanted = experiment_of(search, run)
-        katib.experiments[wanted["metadata"]["name"]] = wanted
-    gone = clean_up(api, "run-1")
-    assert gone == [experiment_of(search, "run-1")["metadata"]["name"]]
-    assert list(katib.experiments) == [experiment_of(search, "run-2")["metadata"]["name"]]
+def test_trial_that_works_long_is_no_stall(search: Search, api: Api, katib: FakeKatib) -> None:
+    katib.stuck = True
+    katib.pods = [pod(search, phase="Running")]
+    with pytest.raises(TransientError, match=r"did not end within 0.3 s; 0 trials were made"):
+        run_cluster(search, api, "run-1", patience=Patience(0.3, 0.01, pause_s=0.01))
+
+
+def test_search_deleted_by_another_has_its_trials_saved(search: Search, api: Api, katib: FakeKatib) -> None:
+    saved: list[tuple[Trial, ...]] = []
+
+    def third_is_the_last(given: dict[str, str]) -> str:
+        katib.stuck = len(next(iter(katib.trials.values()))) == 2
+        return bowl(given)
+
+    katib.observe = third_is_the_last
+
+    def meddle(trial: Trial, best: Trial | None) -> None:
+        if trial.number == 2:
+            katib.experiments.clear()
+
+    with pytest.raises(PermanentError, match="was deleted while it ran"):
+        run_cluster(search, api, "run-1", patience=QUICK, save=saved.append, on_trial=meddle)
+    assert [len(trials) for trials in saved] == [3]
+
+
+def test_trials_are_saved_before_katib_forgets_them(search: Search, api: Api, katib: FakeKatib) -> None:
+    saved: list[tuple[int, int]] = []
+    run_cluster(
+        search,
+        api,
+        "run-1",
+        patience=QUICK,
+        save=lambda trials: saved.append((len(trials), len(katib.experiments))),
+    )
+    assert saved == [(6, 1)]

@@ -17,7 +17,7 @@ from kubeloop.errors import InputError, IntegrityError, PermanentError
 from kubeloop.experiments import tuning
 from kubeloop.experiments.contracted import assignment_of, choice_of, search_of
 from kubeloop.experiments.katib import from_experiment, to_experiment
-from kubeloop.experiments.trial import run_trial, write_order
+from kubeloop.experiments.trial import order_of, run_trial, write_order
 from kubeloop.learning.choice import chosen
 from kubeloop.site import laptop
 
@@ -69,14 +69,14 @@ def development(tmp_path: Path) -> Path:
 
 def test_without_a_search_nothing_is_read_or_written(tmp_path: Path) -> None:
     s = sections(None)
-    facts = tuning.tune(s.tune, s.train, tmp_path / "none", tmp_path / "trials", laptop(tmp_path / "home"))
+    facts = tuning.tune(s.tune, s.train, tmp_path / "none", tmp_path / "trials", laptop(tmp_path / "home"), "run")
     assert facts == {"parameters": {"max_iter": 500}, "source": "contract"}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_search_hands_on_the_best_and_its_table(development: Path, tmp_path: Path) -> None:
     s, site = sections(SEARCH), laptop(tmp_path / "home")
-    facts = tuning.tune(s.tune, s.train, development, tmp_path / "trials", site)
+    facts = tuning.tune(s.tune, s.train, development, tmp_path / "trials", site, "run")
     table = read_frame(tmp_path / "trials")
     assert table["status"].tolist() == ["Succeeded"] * 3
     best = table.loc[table["value"].idxmax()]
@@ -88,7 +88,7 @@ def test_search_hands_on_the_best_and_its_table(development: Path, tmp_path: Pat
     order = json.loads(next((site.home or tmp_path).rglob("order.json")).read_text())
     redone = run_trial(order, {"C": str(best["param.C"])}, lambda line: None)
     assert redone == pytest.approx(best["value"])
-    again = tuning.tune(s.tune, s.train, development, tmp_path / "again", site)
+    again = tuning.tune(s.tune, s.train, development, tmp_path / "again", site, "run")
     assert again["search"]["kept"] == 3
     assert again["parameters"] == facts["parameters"]
 
@@ -105,7 +105,7 @@ def test_champion_comes_first_and_the_contract_second(monkeypatch: pytest.Monkey
 def test_trial_refuses_rows_that_are_not_those_of_its_order(development: Path, tmp_path: Path) -> None:
     """Test rows cannot reach a trial: it opens one table, and that one must have the digest of development."""
     s = sections(SEARCH)
-    write_order(tmp_path / "order.json", s.tune, s.train, development, read_facts(development).digest)
+    write_order(tmp_path / "order.json", order_of(s.tune, s.train, read_facts(development).digest), development)
     order = json.loads((tmp_path / "order.json").read_text())
     test = read_frame(development).iloc[:60].assign(_fold=0)
     write_table(pa.Table.from_pandas(test, preserve_index=False), development)
@@ -153,7 +153,7 @@ def test_search_in_which_nothing_succeeds_is_an_error_with_its_reason(developmen
     with pytest.raises(
         PermanentError, match=r"none of the 1 trials of the search succeeded: it ended with code 2; .*solver"
     ):
-        tuning.tune(s.tune, s.train, development, tmp_path / "trials", laptop(tmp_path / "home"))
+        tuning.tune(s.tune, s.train, development, tmp_path / "trials", laptop(tmp_path / "home"), "run")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,244 @@
+"""A contract's search on a cluster: rows by the store, trials in pods like the task's own, nothing left behind."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from kubeloop.data.tables import read_frame, write_table
+from kubeloop.errors import IntegrityError, PermanentError
+from kubeloop.experiments import tuning
+from kubeloop.experiments.away import Away, clean_up
+from kubeloop.experiments.cluster import experiment_name
+from kubeloop.experiments.following import Patience
+from kubeloop.experiments.katib import from_experiment
+from kubeloop.experiments.sending import received, send
+from kubeloop.experiments.template import render
+from kubeloop.experiments.trial import run_trial
+from kubeloop.site.model import Cluster, ObjectStore, Site
+from tests.experiments.fake_katib import FakeKatib
+from tests.experiments.test_tuning import SEARCH, sections
+
+TRAINER = "registry.example/kubeloop/pipeline@sha256:" + 64 * "a"
+TRIALS = {**SEARCH, "trials": 3}
+POD = {
+    "metadata": {
+        "name": "loop-tune-1",
+        "ownerReferences": [
+            {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "loop", "uid": "u-1", "controller": True}
+        ],
+    },
+    "spec": {
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        "nodeSelector": {"pool": "big"},
+        "imagePullSecrets": [{"name": "registry"}],
+        "serviceAccountName": "pipeline-runner",
+        "volumes": [
+            {"name": "kubeloop-site", "configMap": {"name": "kubeloop", "optional": True}},
+            {"name": "kubeloop-secret", "secret": {"secretName": "kubeloop", "optional": True}},
+            {"name": "argo-staging", "emptyDir": {}},
+            {"name": "kube-api-access", "projected": {"sources": []}},
+            {"name": "unmounted", "secret": {"secretName": "another"}},
+        ],
+        "containers": [
+            {"name": "wait", "image": "argo:1"},
+            {
+                "name": "main",
+                "image": TRAINER,
+                "resources": {"limits": {"cpu": "2", "memory": "3Gi"}},
+                "env": [
+                    {"name": "KFP_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                    {"name": "ARGO_TEMPLATE", "value": "{}"},
+                    {"name": "KUBELOOP_RUN_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['x']"}}},
+                    {"name": "KUBELOOP_COMPILED", "value": "0.1.0"},
+                    {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "kubeloop", "key": "token"}}},
+                ],
+                "volumeMounts": [
+                    {"name": "kubeloop-site", "mountPath": "/etc/kubeloop/site"},
+                    {"name": "kubeloop-secret", "mountPath": "/etc/kubeloop/secret"},
+                    {"name": "argo-staging", "mountPath": "/argo"},
+                    {"name": "kube-api-access", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"},
+                ],
+            },
+        ],
+    },
+}
+
+
+@pytest.fixture
+def development(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(3)
+    dose, n = rng.normal(size=120), 120
+    frame = pd.DataFrame({"dose": dose, "junk": rng.normal(size=n)})
+    frame["ill"] = np.where(dose + rng.normal(size=n) > 0, "yes", "no")
+    frame["_fold"] = np.arange(n) % 3
+    write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "development")
+    return tmp_path / "development"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    home = tmp_path / "home"
+    return Site(
+        home=home,
+        store="pvc://models/kubeloop",
+        objects=ObjectStore(mount=tmp_path / "claim"),
+        sql=f"sqlite:///{home}/kubeloop.db",
+        tracking=f"sqlite:///{home}/mlflow.db",
+        namespace="team",
+        allow_unsigned=True,
+        cluster=Cluster(image="p:1", trainer=TRAINER),
+    )
+
+
+@pytest.fixture
+def katib(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeKatib]:
+    """Runs each trial's own command, in this process."""
+
+    def observe(given: dict[str, str]) -> str:
+        (document,) = fake.experiments.values()
+        job = render(from_experiment(document), given, "trial")
+        pod = job["spec"]["template"]["spec"]
+        python, flag, module, order, *words = pod["containers"][0]["command"]
+        assert (python, flag, module) == ("python", "-m", "kubeloop.experiments.trial")
+        lines: list[str] = []
+        with received(site, order) as found:
+            run_trial(found, dict(word.split("=", 1) for word in words), lines.append)
+        return lines[-2].partition("=")[2]
+
+    fake = FakeKatib(observe)
+    file = tmp_path / "kubeconfig"
+    file.write_text(json.dumps(fake.kubeconfig()))
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    yield fake
+    fake.close()
+
+
+def away(site: Site, development: Path, search: dict[str, Any], **words: Any) -> Away:
+    s = sections(search)
+    return Away(s.tune, s.train, development, site, "run-1", patience=Patience(300, 300, pause_s=0.01), **words)
+
+
+def in_pod(katib: FakeKatib) -> dict[str, str]:
+    katib.pods = [POD]
+    return {"KFP_POD_NAME": "loop-tune-1"}
+
+
+def left(site: Site) -> list[Path]:
+    assert site.objects.mount is not None
+    return list((site.objects.mount / "kubeloop" / "searches").glob("*"))
+
+
+@pytest.mark.slow
+def test_search_on_a_cluster_has_the_outputs_of_one_here(
+    development: Path, tmp_path: Path, site: Site, katib: FakeKatib
+) -> None:
+    s = sections(TRIALS)
+    here = tuning.tune(s.tune, s.train, development, tmp_path / "here", site.model_copy(update={"cluster": None}), "r")
+    there = tuning.tune(s.tune, s.train, development, tmp_path / "there", site, "run-1")
+    one, other = read_frame(tmp_path / "here"), read_frame(tmp_path / "there")
+    assert one.dtypes.to_dict() == other.dtypes.to_dict()
+    assert set(here) == set(there)
+    assert set(here["search"]) == set(there["search"])
+    assert other["status"].tolist() == ["Succeeded"] * 3
+    # The contract's own parameters come first in both, and cost one of the three trials.
+    assert there["search"]["first"] == here["search"]["first"] == {"contract": 0}
+    assert one.loc[0, "value"] == other.loc[0, "value"]
+    assert other["number"].tolist() == [0, 1, 2]
+    best = other.loc[other["value"].idxmax()]
+    assert there["parameters"] == {"max_iter": 500, "C": pytest.approx(best["param.C"])}
+    assert len(katib.created) == 1
+    assert (katib.experiments, left(site)) == ({}, [])
+
+
+def test_trials_run_like_the_task_that_searches(development: Path, site: Site, katib: FakeKatib) -> None:
+    sent: list[dict[str, Any]] = []
+    begin = katib.begin
+
+    def note(name: str) -> None:
+        sent.append(json.loads(json.dumps(katib.experiments[name])))
+        begin(name)
+
+    katib.begin = note  # type: ignore[method-assign]
+    outcome = away(site, development, TRIALS, environ=in_pod(katib)).run()
+    assert outcome.best is not None
+    (document,) = sent
+    owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "loop", "uid": "u-1"}
+    assert document["metadata"]["ownerReferences"] == [owner]
+    assert document["spec"]["algorithm"]["algorithmSettings"] == [{"name": "random_state", "value": "7"}]
+    pod = document["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"] == TRAINER
+    assert container["resources"] == {"limits": {"cpu": "2", "memory": "3Gi"}}
+    assert [each["name"] for each in container["env"]] == ["KUBELOOP_COMPILED", "TOKEN"]
+    assert container["securityContext"]["runAsNonRoot"] is True
+    assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert (pod["nodeSelector"], pod["imagePullSecrets"]) == ({"pool": "big"}, [{"name": "registry"}])
+    assert "serviceAccountName" not in pod
+    assert pod["automountServiceAccountToken"] is False
+    mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    assert set(mounts) == {"/etc/kubeloop/site", "/etc/kubeloop/secret", str(site.objects.mount)}
+    assert {each["name"] for each in pod["volumes"]} == set(mounts.values())
+    assert {key for each in pod["volumes"] for key in each if key != "name"} == {
+        "configMap",
+        "secret",
+        "persistentVolumeClaim",
+    }
+
+
+def test_own_pod_that_is_elsewhere_is_said(development: Path, site: Site, katib: FakeKatib) -> None:
+    with pytest.raises(PermanentError, match="own pod lost should be in the namespace team, and is not"):
+        away(site, development, TRIALS, environ={"KFP_POD_NAME": "lost"}).run()
+    assert katib.created == []
+
+
+def test_rows_that_were_changed_in_the_store_are_refused(development: Path, site: Site) -> None:
+    reference = send(site, "ward-1", {"digest": "d"}, development)
+    assert send(site, "ward-1", {"digest": "d"}, development) == reference
+    with received(site, reference) as order:
+        assert read_frame(Path(order["development"])).equals(read_frame(development))
+    (rows,) = left(site)[0].rglob("part-0.parquet")
+    rows.write_bytes(rows.read_bytes()[:-9] + b"\0" * 9)
+    with pytest.raises(IntegrityError, match="the search's rows should have the digest"), received(site, reference):
+        pytest.fail("no trial may see these rows")
+    (order_file,) = left(site)[0].glob("order.json")
+    order_file.write_bytes(b"{}")
+    with pytest.raises(IntegrityError, match="the search's order should have the digest"), received(site, reference):
+        pytest.fail("no trial may follow this order")
+
+
+def test_a_cancelled_run_leaves_neither_experiment_nor_rows(development: Path, site: Site, katib: FakeKatib) -> None:
+    """What a killed task leaves is found by what an exit handler knows: the contract's name and the run."""
+    mine, another = experiment_name("ward", "run-1"), experiment_name("ward", "run-2")
+    for name in (mine, another):
+        send(site, name, {"digest": "d"}, development)
+        katib.experiments[name] = {"metadata": {"name": name, "labels": {}}}
+    assert clean_up(site, "ward", "run-1") is True
+    assert list(katib.experiments) == [another]
+    assert [path.name for path in left(site)] == [another]
+    assert clean_up(site, "ward", "run-1") is False
+
+
+def test_where_no_cluster_is_there_is_nothing_to_clean(site: Site) -> None:
+    assert clean_up(site.model_copy(update={"cluster": None}), "ward", "run-1") is False
+
+
+def test_budget_that_the_first_trials_use_up_needs_no_katib(development: Path, site: Site, katib: FakeKatib) -> None:
+    saved: list[int] = []
+    search = away(site, development, {**SEARCH, "trials": 1}, save=lambda trials: saved.append(len(trials)))
+    outcome = search.run([{"C": "1"}])
+    assert outcome.best is not None
+    assert (outcome.best.assignment, saved, katib.created) == ({"C": "1"}, [1], [])
+
+
+def test_values_that_a_shell_would_read_reach_the_trial(development: Path, site: Site, katib: FakeKatib) -> None:
+    """Katib joins the command for `sh -c` without quoting."""
+    values = {"class_weight": {"type": "categorical", "values": [None, "balanced"]}}
+    outcome = away(site, development, {"trials": 2, "algorithm": "grid", "parameters": values}).run()
+    assert {trial.assignment["class_weight"] for trial in outcome.trials} == {"null", "balanced"}
+    assert {trial.status for trial in outcome.trials} == {"Succeeded"}
