@@ -1,6 +1,7 @@
 """The detector service of a model: what takes the events of its logger and judges windows of them, beside its endpoint.
 
-A Deployment of one copy, its settings, a Service that the logger's address names, and who may talk to it.
+A Deployment of one copy, its settings, a Service that the logger's address names, and who may talk to it. A pod has two
+containers of one image: the sink, which acknowledges what is on disk, and the detectors, which read the log behind it.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,12 @@ CONFIG_MAP = Kind("api/v1", "configmaps", "ConfigMap")
 SERVICE = Kind("api/v1", "services", "Service")
 NETWORK_POLICY = Kind("apis/networking.k8s.io/v1", "networkpolicies", "NetworkPolicy")
 
-CONTAINER = "detector"
+SINK, DETECTOR = "sink", "detector"
+"""The containers."""
+
+PAGES = 8081
+"""Where the detectors show their windows, and their gauges."""
+
 SETTINGS = "/etc/kubeloop/monitor"
 """Where `services.json` is mounted: which models are watched, in the form of `kubeloop log services`."""
 
@@ -31,7 +37,6 @@ HOME = "/var/lib/kubeloop"
 
 _SECRET_FOLDER = "/etc/kubeloop/secret"  # noqa: S105 - a place, not a secret
 _SQL_PORTS = {"postgresql": 5432, "mysql": 3306}
-_MEMORY = "1Gi"
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,10 @@ def monitor_service(site: Site, name: str, services: str) -> MonitorService:
         "selector": {"matchLabels": _selector(name)},
         "template": template,
     }
-    ports = [{"name": "http", "port": 80, "targetPort": PORT, "protocol": "TCP"}]
+    ports = [
+        {"name": "http", "port": 80, "targetPort": PORT, "protocol": "TCP"},
+        {"name": "pages", "port": PAGES, "targetPort": PAGES, "protocol": "TCP"},
+    ]
     parts = (
         (NETWORK_POLICY, "networking.k8s.io/v1", {"spec": _policy(site, name)}),
         (CONFIG_MAP, "v1", {"data": {"services.json": services}}),
@@ -110,7 +118,7 @@ def _template(site: Site, name: str, services: str) -> dict[str, Any]:
     how = site.cluster
     assert how is not None
     claim, store = _claim(site)
-    scrape = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT), "prometheus.io/path": "/metrics"}
+    scrape = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PAGES), "prometheus.io/path": "/metrics"}
     volumes = [
         {"name": "store", "persistentVolumeClaim": {"claimName": claim}},
         {"name": "settings", "configMap": {"name": f"{name}-monitor"}},
@@ -123,7 +131,7 @@ def _template(site: Site, name: str, services: str) -> dict[str, Any]:
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 60,
         "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000},
-        "containers": [_container(site, name, store)],
+        "containers": [_sink(site, name, store), _detector(site, name, store)],
         "volumes": volumes,
     }
     if how.pull_secrets:
@@ -133,33 +141,52 @@ def _template(site: Site, name: str, services: str) -> dict[str, Any]:
     return {"metadata": {"labels": _labels(name), "annotations": annotations}, "spec": spec}
 
 
-def _container(site: Site, name: str, store: str) -> dict[str, Any]:
-    assert site.cluster is not None
-    security = SecurityContext().model_dump(mode="json", by_alias=True, exclude_none=True)
-    alive, ready = "/health/live", "/health/ready"
+def _sink(site: Site, name: str, store: str) -> dict[str, Any]:
+    """Its readiness is the pod's, by which the Service sends events: a database that is away stops none of them."""
+    home = {"name": "store", "mountPath": HOME, "subPath": f"monitor/{name}"}
+    settings = {"name": "settings", "mountPath": SETTINGS, "readOnly": True}
     return {
-        "name": CONTAINER,
+        **_container(site, SINK, "kubeloop.serving.sink_process", PORT, ["--services", f"{SETTINGS}/services.json"]),
+        "env": [{"name": "KUBELOOP_HOME", "value": HOME}],
+        "readinessProbe": _probe("/health/ready", PORT, 2, 3),
+        "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "512Mi"}},
+        "volumeMounts": [home, settings, *_mounts(store)],
+    }
+
+
+def _detector(site: Site, name: str, store: str) -> dict[str, Any]:
+    return {
+        **_container(site, DETECTOR, "kubeloop.serving.monitor_process", PAGES, [name]),
+        "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}},
+        "volumeMounts": _mounts(store),
+    }
+
+
+def _container(site: Site, name: str, module: str, port: int, words: list[str]) -> dict[str, Any]:
+    assert site.cluster is not None
+    return {
+        "name": name,
         "image": site.cluster.monitor,
         "imagePullPolicy": "IfNotPresent",
-        "args": ["--services", f"{SETTINGS}/services.json", "--port", str(PORT)],
-        "env": [{"name": "KUBELOOP_HOME", "value": HOME}],
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-        "resources": {"requests": {"cpu": "100m", "memory": _MEMORY}, "limits": {"memory": _MEMORY}},
-        "securityContext": security,
-        "startupProbe": _probe(ready, 2, START_PROBES),
-        "readinessProbe": _probe(ready, 2, 3),
-        "livenessProbe": _probe(alive, 10, 6),
+        "command": ["python", "-m", module],
+        "args": [*words, "--port", str(port)],
+        "ports": [{"name": name, "containerPort": port, "protocol": "TCP"}],
+        "securityContext": SecurityContext().model_dump(mode="json", by_alias=True, exclude_none=True),
+        "startupProbe": _probe("/health/live", port, 2, START_PROBES),
+        "livenessProbe": _probe("/health/live", port, 10, 6),
         "lifecycle": {"preStop": {"sleep": {"seconds": 8}}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            {"name": "store", "mountPath": store, "readOnly": True},
-            {"name": "store", "mountPath": HOME, "subPath": f"monitor/{name}"},
-            {"name": "settings", "mountPath": SETTINGS, "readOnly": True},
-            {"name": "site", "mountPath": SITE_FOLDER, "readOnly": True},
-            {"name": "secret", "mountPath": _SECRET_FOLDER, "readOnly": True},
-            {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - in the pod, its own volume
-        ],
     }
+
+
+def _mounts(store: str) -> list[dict[str, Any]]:
+    """Packages, who and where we are, and scratch space."""
+    return [
+        {"name": "store", "mountPath": store, "readOnly": True},
+        {"name": "site", "mountPath": SITE_FOLDER, "readOnly": True},
+        {"name": "secret", "mountPath": _SECRET_FOLDER, "readOnly": True},
+        {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - in the pod, its own volume
+    ]
 
 
 def _claim(site: Site) -> tuple[str, str]:
@@ -174,13 +201,17 @@ def _claim(site: Site) -> tuple[str, str]:
     return claim, str(site.objects.mount)
 
 
-def _probe(path: str, every_s: int, failures: int) -> dict[str, Any]:
-    ask = {"path": path, "port": PORT}
-    return {"httpGet": ask, "periodSeconds": every_s, "failureThreshold": failures, "timeoutSeconds": 2}
+def _probe(path: str, port: int, every_s: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": port},
+        "periodSeconds": every_s,
+        "failureThreshold": failures,
+        "timeoutSeconds": 2,
+    }
 
 
 def _policy(site: Site, name: str) -> dict[str, Any]:
-    """In: the predictors of this model, our own pods (labels, pages), Prometheus. Out: names, and the SQL store."""
+    """In: the predictors' events; labels and looks at pages of our own pods; Prometheus. Out: names, the SQL store."""
     predictors = {"matchLabels": {"serving.kserve.io/inferenceservice": name}}
     ours = {"matchLabels": {"app.kubernetes.io/part-of": "kubeloop"}}
     scraper = {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
@@ -193,9 +224,13 @@ def _policy(site: Site, name: str) -> dict[str, Any]:
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [
             {
-                "from": [{"podSelector": predictors}, {"podSelector": ours}, {"namespaceSelector": scraper}],
+                "from": [{"podSelector": predictors}, {"podSelector": ours}],
                 "ports": [{"port": PORT, "protocol": "TCP"}],
-            }
+            },
+            {
+                "from": [{"podSelector": ours}, {"namespaceSelector": scraper}],
+                "ports": [{"port": PAGES, "protocol": "TCP"}],
+            },
         ],
         "egress": out,
     }

@@ -23,7 +23,7 @@ def lint(service: MonitorService) -> Iterator[str]:
     name = service.name.removesuffix("-monitor")
     if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name) or len(name) > _LONGEST:
         yield f"name: at most {_LONGEST} small letters, digits and dashes were expected, a letter first; got {name!r}"
-    (container,) = service.of(DEPLOYMENT)["spec"]["template"]["spec"]["containers"]
+    container = service.of(DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]
     yield from image_findings("cluster.monitor", container["image"])
     size = len(service.of(CONFIG_MAP)["data"]["services.json"].encode("utf-8"))
     if size > _SETTINGS_BYTES:

@@ -1,6 +1,8 @@
 """The detector service of a model: its objects, the lint, and what a cluster that refuses or fails makes of it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -203,20 +205,34 @@ def test_sites_that_cannot_run_one_are_told(more, match):
 def test_a_pod_keeps_to_pod_security_restricted_and_never_leaves_the_logger_alone():
     spec = monitor_service(site(), "heart", "{}").of(DEPLOYMENT)["spec"]
     pod = spec["template"]["spec"]
-    (container,) = pod["containers"]
     assert pod["automountServiceAccountToken"] is False
-    assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    assert container["securityContext"]["allowPrivilegeEscalation"] is False
-    assert {"name": "store", "mountPath": "/mnt/models", "readOnly": True} in container["volumeMounts"]
+    assert [container["name"] for container in pod["containers"]] == ["sink", "detector"]
+    for container in pod["containers"]:
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert {"name": "store", "mountPath": "/mnt/models", "readOnly": True} in container["volumeMounts"]
+    assert ["readinessProbe" in container for container in pod["containers"]] == [True, False]
     assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_both_containers_run_what_is_there_with_words_that_it_understands(tmp_path):
+    sink, detector = monitor_service(site(), "heart", "{}").of(DEPLOYMENT)["spec"]["template"]["spec"]["containers"]
+    for container, unknown in ((sink, "--servixes"), (detector, "--tel")):
+        said = subprocess.run(
+            [sys.executable, *container["command"][1:], *container["args"], unknown], capture_output=True, text=True
+        )
+        assert f"unrecognized arguments: {unknown}\n" in said.stderr
 
 
 def test_who_may_talk_to_it_and_to_whom_it_may():
     here = site(sql="postgresql+psycopg://kubeloop@db:6432/kubeloop")
     made = monitor_service(here, "heart", "{}")
     policy = made.of(NETWORK_POLICY)["spec"]
-    (rule,) = policy["ingress"]
-    assert {"podSelector": {"matchLabels": {"serving.kserve.io/inferenceservice": "heart"}}} in rule["from"]
+    events, pages = policy["ingress"]
+    predictors = {"podSelector": {"matchLabels": {"serving.kserve.io/inferenceservice": "heart"}}}
+    assert predictors in events["from"]
+    assert predictors not in pages["from"]
+    assert [rule["ports"][0]["port"] for rule in (events, pages)] == [8080, 8081]
     assert [port["port"] for out in policy["egress"] for port in out["ports"]] == [53, 53, 6432]
     labels = made.of(DEPLOYMENT)["spec"]["template"]["metadata"]["labels"]
     assert policy["podSelector"]["matchLabels"].items() <= labels.items()
