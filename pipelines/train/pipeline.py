@@ -5,6 +5,7 @@ from functools import partial
 from kfp import dsl
 
 from kubeloop.components.attach_monitor import attach_monitor
+from kubeloop.components.clean_up import clean_up
 from kubeloop.components.deploy import deploy
 from kubeloop.components.evaluate import evaluate
 from kubeloop.components.fit_monitor import fit_monitor
@@ -64,67 +65,70 @@ def train_pipeline(  # noqa: PLR0913 - a pipeline's parameters are its form in t
         with dsl.Else(name="not-passed"):
             world(refused(decision=gate.outputs["decision"]), timeout_s=10 * MINUTE)
 
-    ingested = world(ingest(contract=ingest_contract), timeout_s=60 * MINUTE)
-    snapshot = ingested.outputs["Output"]
-    validated = world(
-        validate(contract=validate_contract, snapshot=snapshot, table=ingested.outputs["table"]),
-        timeout_s=60 * MINUTE,
-    )
-    with dsl.If(validated.outputs["Output"] == "pass", name="data-passed"):
-        parted = pure(
-            split(contract=split_contract, snapshot=snapshot, table=validated.outputs["valid"]),
+    # A cancelled task has half a second left, so what it made on the cluster is taken away here.
+    last = world(clean_up(contract=tune_contract), timeout_s=10 * MINUTE)
+    with dsl.ExitHandler(last, name="loop"):
+        ingested = world(ingest(contract=ingest_contract), timeout_s=60 * MINUTE)
+        snapshot = ingested.outputs["Output"]
+        validated = world(
+            validate(contract=validate_contract, snapshot=snapshot, table=ingested.outputs["table"]),
             timeout_s=60 * MINUTE,
         )
-        tuned = pure(
-            tune(
-                contract=tune_contract,
-                train_contract=train_contract,
-                development=parted.outputs["development"],
-            ),
-            timeout_s=24 * 60 * MINUTE,
-        )
-        trained = pure(
-            train(
-                contract=train_contract,
-                parameters=tuned.outputs["Output"],
-                development=parted.outputs["development"],
-            ),
-            timeout_s=120 * MINUTE,
-        )
-        evaluated = world(
-            evaluate(
-                contract=evaluate_contract,
-                model=trained.outputs["model"],
-                test=parted.outputs["test"],
-            ),
-            timeout_s=60 * MINUTE,
-        )
-        with dsl.If(evaluated.outputs["Output"] == "pass", name="model-passed"):
-            watched = pure(
-                fit_monitor(
-                    contract=monitor_contract,
-                    model=trained.outputs["model"],
+        with dsl.If(validated.outputs["Output"] == "pass", name="data-passed"):
+            parted = pure(
+                split(contract=split_contract, snapshot=snapshot, table=validated.outputs["valid"]),
+                timeout_s=60 * MINUTE,
+            )
+            tuned = pure(
+                tune(
+                    contract=tune_contract,
+                    train_contract=train_contract,
                     development=parted.outputs["development"],
+                ),
+                timeout_s=24 * 60 * MINUTE,
+            )
+            trained = pure(
+                train(
+                    contract=train_contract,
+                    parameters=tuned.outputs["Output"],
+                    development=parted.outputs["development"],
+                ),
+                timeout_s=120 * MINUTE,
+            )
+            evaluated = world(
+                evaluate(
+                    contract=evaluate_contract,
+                    model=trained.outputs["model"],
+                    test=parted.outputs["test"],
                 ),
                 timeout_s=60 * MINUTE,
             )
-            registered = world(
-                register(
-                    contract=register_contract,
-                    snapshot=snapshot,
-                    model=trained.outputs["model"],
-                    evaluation=evaluated.outputs["decision"],
-                    reference=watched.outputs["reference"],
-                ),
-                timeout_s=20 * MINUTE,
-            )
-            attached = world(
-                attach_monitor(contract=monitor_contract, package=registered.outputs["Output"]),
-                timeout_s=30 * MINUTE,
-            )
-            world(
-                deploy(contract=deploy_contract, package=attached.outputs["Output"]),
-                timeout_s=30 * MINUTE,
-            )
-        refuse(evaluated)
-    refuse(validated)
+            with dsl.If(evaluated.outputs["Output"] == "pass", name="model-passed"):
+                watched = pure(
+                    fit_monitor(
+                        contract=monitor_contract,
+                        model=trained.outputs["model"],
+                        development=parted.outputs["development"],
+                    ),
+                    timeout_s=60 * MINUTE,
+                )
+                registered = world(
+                    register(
+                        contract=register_contract,
+                        snapshot=snapshot,
+                        model=trained.outputs["model"],
+                        evaluation=evaluated.outputs["decision"],
+                        reference=watched.outputs["reference"],
+                    ),
+                    timeout_s=20 * MINUTE,
+                )
+                attached = world(
+                    attach_monitor(contract=monitor_contract, package=registered.outputs["Output"]),
+                    timeout_s=30 * MINUTE,
+                )
+                world(
+                    deploy(contract=deploy_contract, package=attached.outputs["Output"]),
+                    timeout_s=30 * MINUTE,
+                )
+            refuse(evaluated)
+        refuse(validated)

@@ -11,7 +11,7 @@ from kubeloop import __version__
 from kubeloop.pipelines.arguments import TRAIN_TASKS
 from kubeloop.pipelines.compile import compile_pipeline, compiled_path, stale
 
-WORLD = {"ingest", "validate", "evaluate", "register", "attach_monitor", "deploy", "refused"}
+WORLD = {"ingest", "validate", "evaluate", "register", "attach_monitor", "deploy", "refused", "clean_up"}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def dags(spec: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]
 def tasks(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for dag, _ in dags(spec):
         for name, task in dag["tasks"].items():
-            if not name.startswith("condition"):
+            if not name.startswith(("condition", "exit-handler")):
                 yield re.sub(r"-\d+$", "", name).replace("-", "_"), task
 
 
@@ -50,7 +50,7 @@ def test_two_compilations_give_the_same_bytes(tmp_path) -> None:
 
 def test_graph_holds_the_loop_and_four_refusals(spec: dict[str, Any]) -> None:
     names = [name for name, _ in tasks(spec)]
-    assert sorted(names) == sorted([*TRAIN_TASKS, *["refused"] * 4])
+    assert sorted(names) == sorted([*TRAIN_TASKS, *["refused"] * 4, "clean_up"])
 
 
 def test_only_evaluate_takes_test_rows(spec: dict[str, Any]) -> None:
