@@ -196,6 +196,10 @@ def _changes(model: str, change: Change, seen: Seen, last: LastSnapshot | None) 
     if change.rows_at_most is not None:
         yield _row_change(change.rows_at_most, int(last.profile["rows"]), seen.rows, known)
     before: Mapping[str, Any] = last.profile["columns"]
+    if before and not before.keys() & seen.columns.keys():
+        reason = "none of the last snapshot's columns is here: how far this one is from it cannot be told"
+        yield Check(name="change", verdict="inconclusive", reason=reason, evidence=known)
+        return
     if change.null_rate_at_most is not None:
         pairs = {
             name: (each["null_rate"], seen.columns[name]["null_rate"])

@@ -35,7 +35,7 @@ def valid_checks(connection: Any, valid: Path, section: ValidateSection, after: 
         )
         return
     yield Check(name="rows_left", verdict="pass", reason=f"{rows} rows are left", evidence={"rows": rows})
-    parts = [f"count({quoted(name)})" for name in after.types]
+    parts = [_filled(name, kind) for name, kind in after.types.items()]
     distinct, *filled = one(
         connection, f"SELECT count(DISTINCT {quoted(target)}), {', '.join(parts)} FROM {scan(valid)}"
     )
@@ -57,6 +57,11 @@ def valid_checks(connection: Any, valid: Path, section: ValidateSection, after: 
     if section.data.checks.group_share_at_least is not None:
         yield _group_check(connection, valid, section, section.data.checks.group_share_at_least)
     yield from leak_checks(connection, valid, section, after)
+
+
+def _filled(name: str, kind: str) -> str:
+    """SQL of how many cells of a column hold something."""
+    return f"count_if(NOT isnan({quoted(name)}))" if kind == "number" else f"count({quoted(name)})"
 
 
 def _class_checks(connection: Any, valid: Path, section: ValidateSection, distinct: int) -> Iterator[Check]:
