@@ -16,6 +16,7 @@ from kubeloop.experiments.katib import from_experiment
 from kubeloop.experiments.lint import lint
 from kubeloop.experiments.suggesting import suggester_of
 
+VERBS = {"PATCH": "patch", "DELETE": "delete"}
 Document = dict[str, Any]
 Observe = Callable[[dict[str, str]], str]
 CORE = re.compile(r"/api/v1/namespaces/team/(pods|events)")
@@ -32,7 +33,7 @@ class FakeKatib:
         faults: By method and plural: HTTP statuses to answer with first, such as `{("GET", "trials"): [410, 503]}`;
             those of `("WATCH", "experiments")` are words: `ends`, `cut`, `bookmark`, `expired`, `gone`.
         stuck: Whether no further trial begins.
-        asked: Method and kind of every request.
+        asked: Verb and kind of every request, as a Role has them.
     """
 
     def __init__(self, observe: Observe) -> None:
@@ -91,7 +92,7 @@ class FakeKatib:
         if match is None:
             return 404, status(404, "NotFound", f"no {path}")
         plural, name = match[1], match[2]
-        self.asked.append((method, plural))
+        self.asked.append((VERBS.get(method, "get" if name else "list"), plural))
         if "watch" in query:
             self.faults["WATCH", plural].pop(0)
             return 410, status(410, "Expired", "too old resource version")

@@ -1,6 +1,9 @@
 """A contract's search on a cluster: rows by the store, trials in pods like the task's own, nothing left behind."""
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import yaml
 
+from kubeloop.cluster import installing
 from kubeloop.data.tables import read_frame, write_table
 from kubeloop.errors import IntegrityError, PermanentError
 from kubeloop.experiments import tuning
@@ -119,6 +124,14 @@ def katib(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     fake.close()
 
 
+@pytest.fixture
+def heart(tmp_path: Path, root: Path) -> Path:
+    """A copy of the heart example."""
+    for name in ("loop.yaml", "heart.csv"):
+        shutil.copy(root / "examples" / "heart" / name, tmp_path / name)
+    return tmp_path / "loop.yaml"
+
+
 def away(site: Site, development: Path, search: dict[str, Any], **words: Any) -> Away:
     s = sections(search)
     return Away(s.tune, s.train, development, site, "run-1", patience=Patience(300, 300, pause_s=0.01), **words)
@@ -154,6 +167,14 @@ def test_search_on_a_cluster_has_the_outputs_of_one_here(
     assert there["parameters"] == {"max_iter": 500, "C": pytest.approx(best["param.C"])}
     assert len(katib.created) == 1
     assert (katib.experiments, left(site)) == ({}, [])
+    assert set(katib.asked) <= rights_of("kubeloop-tune")
+
+
+def rights_of(role: str) -> set[tuple[str, str]]:
+    """Verb and kind of all that a Role of the installation allows."""
+    documents = yaml.safe_load_all((Path(installing.__file__).parent / "base" / "roles.yaml").read_text())
+    (found,) = (each for each in documents if (each["kind"], each["metadata"]["name"]) == ("Role", role))
+    return {(verb, kind) for rule in found["rules"] for verb in rule["verbs"] for kind in rule["resources"]}
 
 
 def test_trials_run_like_the_task_that_searches(development: Path, site: Site, katib: FakeKatib) -> None:
@@ -242,3 +263,28 @@ def test_values_that_a_shell_would_read_reach_the_trial(development: Path, site:
     outcome = away(site, development, {"trials": 2, "algorithm": "grid", "parameters": values}).run()
     assert {trial.assignment["class_weight"] for trial in outcome.trials} == {"null", "balanced"}
     assert {trial.status for trial in outcome.trials} == {"Succeeded"}
+
+
+@pytest.mark.slow
+def test_compiled_pipeline_searches_on_the_cluster(site: Site, katib: FakeKatib, tmp_path: Path, heart: Path) -> None:
+    """The whole run as on a laptop, refused at its second gate, so that nothing is deployed."""
+    document = yaml.safe_load(heart.read_text())
+    parameters = {"C": {"type": "double", "low": 0.01, "high": 1.0, "scale": "log"}}
+    document |= {"search": {"trials": 2, "algorithm": "random", "parameters": parameters}}
+    document["metrics"]["thresholds"] = {"roc_auc": {"at_least": 0.999}}
+    heart.write_text(yaml.safe_dump(document))
+    folder = tmp_path / "home" / "sites" / "away"
+    folder.mkdir(parents=True)
+    fields = site.model_dump(mode="json", exclude={"home", "name"}, exclude_defaults=True)
+    (folder / "site.yaml").write_text(yaml.safe_dump(fields))
+    command = [sys.executable, "-m", "kubeloop.cli.main", "run", str(heart), "--home", str(tmp_path / "home")]
+    done = subprocess.run([*command, "--site", "away", "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stdout[-2000:] + done.stderr[-2000:]
+    (task,) = (each for each in json.loads(done.stdout)["run"]["tasks"] if each["task"] == "tune")
+    assert task["facts"]["search"]["first"] == {"contract": 0}
+    assert [trial["status"] for trial in task["facts"]["trials"]] == ["Succeeded"] * 2
+    assert 0.01 <= task["facts"]["parameters"]["C"] <= 1.0
+    assert len(katib.created) == 1
+    assert (katib.experiments, left(site)) == ({}, [])
+    # The exit handler has looked as well, once the task's own clean-up was done.
+    assert katib.asked[-1] == ("get", "experiments")
