@@ -1,6 +1,7 @@
 """Micro-batches for models that only scikit-learn can score: what queued while the last batch ran is the next batch.
 
-There is no timer: a lone request is scored at once, and the more wait, the more share one call.
+There is no timer: a lone request is scored at once, and the more wait, the more share one call. A batch begins when the
+event loop has read what had come: else the first of many requests would be scored alone, and all others wait for it.
 """
 
 import asyncio
@@ -55,14 +56,18 @@ class Batcher:
             return False
         self._queue.append((rows, done))
         self._queued += len(rows)
-        if not self._running:
-            self._next()
+        self._begin()
         return True
+
+    def _begin(self) -> None:
+        """Score what is queued, once the event loop has read what has come."""
+        if not self._running:
+            self._running = True
+            self._loop.call_soon(self._next)
 
     def _next(self) -> None:
         batch, self._queue = self._queue, []
         size, self._queued = self._queued, 0
-        self._running = True
         running = self._loop.run_in_executor(self._pool, self._score, batch)
         running.add_done_callback(lambda made: self._finished(batch, size, made))
 
@@ -82,8 +87,8 @@ class Batcher:
         self._most = max(fit, _KEPT * self._most + (1 - _KEPT) * fit, _FEWEST_ROWS)
         for (_, done), found in zip(batch, scores, strict=True):
             done(found)
-        if self._queue and not self._running:
-            self._next()
+        if self._queue:
+            self._begin()
 
     def _score(self, batch: Sequence[tuple[Rows, Done]]) -> tuple[list[Scores | None], float]:
         began = perf_counter()

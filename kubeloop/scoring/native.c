@@ -488,7 +488,6 @@ int32_t plan_run(const program *self, double *w, int32_t size, int32_t rows, voi
     return -1;
 }
 
-
 double *plan_room(const program *self, int32_t size, void **scratch)
 {
     size_t slots = sizeof(double) * (size_t)self->slots * size;
