@@ -1,13 +1,14 @@
 """A search on a cluster's Katib: created once, followed to its end, its trials saved, and cleaned up."""
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from kubeloop.cluster.api import Api, Document, Refused
 from kubeloop.digests import document_digest
-from kubeloop.errors import InputError, KubeloopError, PermanentError
+from kubeloop.errors import InputError, KubeloopError, PermanentError, TransientError
 from kubeloop.experiments.following import DEFAULT, EXPERIMENT, Following, OnTrial, Patience
 from kubeloop.experiments.katib import to_experiment
 from kubeloop.experiments.lint import lint, refuse
@@ -17,6 +18,7 @@ from kubeloop.experiments.trials import Outcome, Trial
 INJECTION = "katib.kubeflow.org/metrics-collector-injection"
 RUN, SPEC = "kubeloop.io/run", "kubeloop.io/spec"
 _GROUP = "kubeflow.org"
+_GONE_S, _POLL_S = 120.0, 0.5
 _RIGHTS = (
     *((verb, _GROUP, "experiments") for verb in ("get", "watch", "create", "patch", "delete")),
     ("list", _GROUP, "trials"),
@@ -127,7 +129,7 @@ def preflight(api: Api) -> None:
 def _create(api: Api, wanted: Document) -> None:
     """Create or adopt: the label of the specification tells whether what is there is this search."""
     name = wanted["metadata"]["name"]
-    there = api.get(EXPERIMENT, name)
+    there = _settled(api, name)
     if there is None:
         try:
             api.apply(EXPERIMENT, wanted, dry_run=True)
@@ -143,6 +145,19 @@ def _create(api: Api, wanted: Document) -> None:
             f"the Experiment {name} is there already, with another search in it",
             "delete it, or give the run another id",
         )
+
+
+def _settled(api: Api, name: str) -> Document | None:
+    """What is there, once what is being deleted is gone: Katib's finalizer takes a moment."""
+    end = time.monotonic() + _GONE_S
+    while (there := api.get(EXPERIMENT, name)) is not None and "deletionTimestamp" in there["metadata"]:
+        if time.monotonic() > end:
+            raise TransientError(
+                f"the Experiment {name} of an earlier try should be gone after {_GONE_S:.0f} s, and is not",
+                "see whether Katib's controller runs: kubectl -n kubeflow get pods",
+            )
+        time.sleep(_POLL_S)
+    return there
 
 
 def _refusal(refused: Refused, name: str) -> KubeloopError:

@@ -107,10 +107,22 @@ def _run(contract: Contract, path: Path, site: Site, on_task: Callable[[TaskReco
     )
     owe(site.home, job.run_id)
     preparing = prepare(tracking_site(site))
-    record = run_job(job, site, on_task, now)
+    try:
+        record = run_job(job, site, on_task, now)
+    except BaseException:
+        _take_back(contract, site, job.run_id)
+        raise
     page = write_page(record, site)
     preparing.join()
     return Outcome(tell_mlflow(record, site), page)
+
+
+def _take_back(contract: Contract, site: Site, run_id: str) -> None:
+    """What an interrupted search left on a cluster: no exit handler runs when the pipeline's engine is killed."""
+    from kubeloop.experiments.away import clean_up
+
+    if contract.search is not None:
+        clean_up(site, contract.name, run_id)
 
 
 def tracking_site(site: Site) -> Site:

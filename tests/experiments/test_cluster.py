@@ -1,5 +1,6 @@
 """The cluster executor against a Katib that validates what it gets and plays faults."""
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -108,6 +109,15 @@ def test_a_second_try_of_the_same_run_adopts_what_is_there(search: Search, api: 
     katib.begin(name)
     assert run_cluster(search, api, "run-1", patience=QUICK).best is not None
     assert katib.created == []
+
+
+def test_what_is_being_deleted_is_waited_for_and_made_anew(search: Search, api: Api, katib: FakeKatib) -> None:
+    wanted = experiment_of(search, "run-1")
+    wanted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    katib.experiments[wanted["metadata"]["name"]] = wanted
+    threading.Timer(0.2, katib.experiments.clear).start()
+    assert run_cluster(search, api, "run-1", patience=QUICK).best is not None
+    assert len(katib.created) == 1
 
 
 def test_a_race_for_the_name_is_adopted(search: Search, api: Api, katib: FakeKatib) -> None:

@@ -1,0 +1,221 @@
+"""The search on a real Katib: its best trial, what a NaN does to it, and nothing left of a cancelled run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import yaml
+
+from kubeloop.cluster.api import POD, Api, Kind, connect
+from kubeloop.components.clean_up.component import clean_up
+from kubeloop.contract import encode
+from kubeloop.data.tables import read_frame, write_table
+from kubeloop.experiments import tuning
+from kubeloop.experiments.cluster import run_cluster
+from kubeloop.experiments.following import EXPERIMENT, Patience
+from kubeloop.experiments.katib import from_experiment
+from kubeloop.experiments.stalling import SUGGESTION, TRIAL
+from kubeloop.site.load import named_site, site_folder
+from kubeloop.site.model import Site
+from kubeloop.site.processes import surrounded
+from tests.cluster.bed import layout
+from tests.cluster.conftest import PREDICTOR, Place, as_account, wait_until
+from tests.experiments.test_tuning import SEARCH, sections
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+
+TRAINER = os.environ.get("KUBELOOP_PIPELINE_IMAGE", f"{layout.REGISTRY}/pipeline:0.1.0")
+PATIENCE = Patience(deadline_s=900, stall_s=300)
+JOB = Kind("apis/batch/v1", "jobs", "Job")
+
+
+@pytest.fixture(scope="module")
+def site(place: Place) -> Site:
+    """The Site of the tests, with an image for its trials."""
+    if not place.admin.may("list", "kubeflow.org", "experiments") or not _knows_katib(place.admin):
+        pytest.skip("NO KATIB on this Kubernetes")
+    file = place.home / "sites" / "cluster" / "site.yaml"
+    document = yaml.safe_load(file.read_text())
+    document["cluster"]["trainer"] = TRAINER
+    file.write_text(yaml.safe_dump(document))
+    return named_site(place.home, "cluster")
+
+
+def _knows_katib(api: Api) -> bool:
+    groups = api.read("/apis")["groups"]
+    return any(group["name"] == "kubeflow.org" for group in groups)
+
+
+@pytest.fixture
+def development(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(3)
+    dose, n = rng.normal(size=120), 120
+    frame = pd.DataFrame({"dose": dose, "junk": rng.normal(size=n)})
+    frame["ill"] = np.where(dose + rng.normal(size=n) > 0, "yes", "no")
+    frame["_fold"] = np.arange(n) % 3
+    write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "development")
+    return tmp_path / "development"
+
+
+def nothing_left(place: Place, site: Site) -> None:
+    """Neither objects of Katib nor pods nor rows in the store."""
+
+    def gone() -> bool:  # it has a finalizer, and what belonged to it is collected after it
+        return not any(place.admin.list(kind) for kind in (EXPERIMENT, TRIAL, SUGGESTION, JOB, POD))
+
+    wait_until(gone, "all that belonged to the Experiment to be gone", 180)
+    assert site.objects.mount is not None
+    assert list((site.objects.mount / "kubeloop" / "searches").glob("*")) == []
+
+
+def test_component_reaches_its_best_trial(place: Place, site: Site, development: Path, tmp_path: Path) -> None:
+    s = sections({**SEARCH, "trials": 4, "parallel": 2})
+    with as_account(place.operator):
+        facts = tuning.tune(s.tune, s.train, development, tmp_path / "trials", site, "run-best")
+    table = read_frame(tmp_path / "trials")
+    assert table["status"].tolist() == ["Succeeded"] * 4, table["reason"].tolist()
+    assert facts["search"]["first"] == {"contract": 0}
+    best = table.loc[table["value"].idxmax()]
+    assert facts["search"]["best"] == best["number"]
+    assert facts["parameters"]["C"] == pytest.approx(best["param.C"])
+    assert table["metric.train_seconds"].gt(0).all()
+    # A trial there and the same parameters here: the same number.
+    again = tuning.tune(*_only(s, best), development, tmp_path / "here", _local(site, tmp_path), "run-here")
+    assert again["search"]["value"] == pytest.approx(best["value"], abs=1e-12)
+    nothing_left(place, site)
+
+
+def _only(s: Any, best: Any) -> tuple[Any, Any]:
+    """Sections of a search that can but try the parameters of one trial."""
+    c = float(best["param.C"])
+    search = s.tune.search.model_copy(update={"trials": 1})
+    fixed = search.parameters["C"].model_copy(update={"low": c, "high": c})
+    search = search.model_copy(update={"parameters": {"C": fixed}})
+    return s.tune.model_copy(update={"search": search}), s.train
+
+
+def _local(site: Site, folder: Path) -> Site:
+    return site.model_copy(update={"cluster": None, "home": folder / "home"})
+
+
+SHELL = "(case ${trialParameters.x} in 0|0.[0-4]*) echo loss=nan;; *) echo loss=${trialParameters.x};; esac; sleep 2)"
+
+
+def test_nan_is_not_the_best_trial(place: Place, site: Site) -> None:
+    """Half of the range prints NaN; Katib's own optimum is noted, ours is held against the trials."""
+    search = from_experiment(_experiment(["sh", "-c", SHELL]))
+    said: list[Any] = []
+
+    with as_account(place.operator):
+        api = connect(site)
+
+        def save(trials: tuple[Any, ...]) -> None:
+            (live,) = place.admin.list(EXPERIMENT)
+            said.append(live["status"].get("currentOptimalTrial"))
+
+        outcome = run_cluster(search, api, "run-nan", patience=PATIENCE, save=save)
+    print(f"\nKatib's own optimum: {said}; ended: {outcome.ended}, {outcome.reason}")
+    drawn = {trial.number: float(trial.assignment["x"]) for trial in outcome.trials}
+    finite = [trial for trial in outcome.trials if drawn[trial.number] >= 0.5]
+    strange = [trial for trial in outcome.trials if drawn[trial.number] < 0.5]
+    assert finite, drawn
+    assert strange, drawn
+    assert {trial.status for trial in strange} <= {"MetricsUnavailable", "Failed"}
+    assert all(trial.value is None for trial in strange)
+    assert outcome.best is not None
+    assert outcome.best.value == min(drawn[trial.number] for trial in finite)
+    nothing_left(place, site)
+
+
+def _experiment(command: list[str]) -> dict[str, Any]:
+    confined = {
+        "allowPrivilegeEscalation": False,
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    container = {"name": "trial", "image": PREDICTOR, "command": command, "securityContext": confined}
+    container["resources"] = {"limits": {"cpu": "200m", "memory": "128Mi"}}
+    pod = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
+    job = {"backoffLimit": 0, "activeDeadlineSeconds": 300, "template": {"spec": pod}}
+    space = {"min": "0", "max": "1"}
+    return {
+        "apiVersion": "kubeflow.org/v1beta1",
+        "kind": "Experiment",
+        "metadata": {"name": "nan"},
+        "spec": {
+            "objective": {"type": "minimize", "objectiveMetricName": "loss"},
+            "algorithm": {"algorithmName": "sobol"},
+            "maxTrialCount": 4,
+            "parallelTrialCount": 2,
+            "maxFailedTrialCount": 4,
+            "parameters": [{"name": "x", "parameterType": "double", "feasibleSpace": space}],
+            "trialTemplate": {
+                "primaryContainerName": "trial",
+                "trialParameters": [{"name": "x", "reference": "x"}],
+                "trialSpec": {"apiVersion": "batch/v1", "kind": "Job", "spec": job},
+            },
+        },
+    }
+
+
+def test_cancelled_run_leaves_nothing(place: Place, site: Site, root: Path, tmp_path: Path) -> None:
+    """Interrupted while Katib works: the command takes back what the killed task could not."""
+    document = yaml.safe_load((root / "examples/heart/loop.yaml").read_text())
+    parameters = {"C": {"type": "double", "low": 0.01, "high": 1.0, "scale": "log"}}
+    document["search"] = {"trials": 50, "algorithm": "random", "parameters": parameters}
+    (tmp_path / "loop.yaml").write_text(yaml.safe_dump(document))
+    (tmp_path / "heart.csv").symlink_to(root / "examples/heart/heart.csv")
+    command = [sys.executable, "-m", "kubeloop.cli.main", "run", "loop.yaml", "--home", str(place.home)]
+    environment = {**os.environ, "KUBECONFIG": str(place.operator)}
+    with (tmp_path / "log.txt").open("w") as log:
+        run = subprocess.Popen(
+            [*command, "--site", "cluster", "--json"], cwd=tmp_path, env=environment, stdout=log, stderr=log
+        )
+        try:
+            wait_until(lambda: place.admin.list(EXPERIMENT) or run.poll() is not None, "the Experiment", 300)
+            assert run.poll() is None, (tmp_path / "log.txt").read_text()[-3000:]
+            run.send_signal(signal.SIGINT)
+            run.wait(300)
+        finally:
+            run.kill()
+            run.wait()
+    assert "interrupted" in (tmp_path / "log.txt").read_text()
+    nothing_left(place, site)
+
+
+def test_exit_handler_takes_away_what_a_killed_task_left(
+    place: Place, site: Site, development: Path, tmp_path: Path
+) -> None:
+    """As on a pipeline's cancel: the task is gone from one moment to the next, the exit task runs after it."""
+    s = sections({**SEARCH, "trials": 50})
+    order = tmp_path / "order.json"
+    order.write_text(json.dumps([s.tune.model_dump(mode="json"), s.train.model_dump(mode="json")]))
+    program = (
+        "import json, sys, pathlib; from kubeloop.experiments import tuning; from kubeloop.contract.sections import *;"
+        "from kubeloop.site import load_site; a, b = json.loads(pathlib.Path(sys.argv[1]).read_text());"
+        "tuning.tune(TuneSection.model_validate_json(json.dumps(a)), TrainSection.model_validate_json(json.dumps(b)),"
+        "pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), load_site(), 'run-cancelled')"
+    )
+    variables = {"KUBELOOP_SITE_DIR": str(site_folder(place.home, "cluster")), "KUBELOOP_HOME": str(place.home)}
+    environment = {**os.environ, "KUBECONFIG": str(place.operator), **variables}
+    words = [str(order), str(development), str(tmp_path / "trials")]
+    task = subprocess.Popen([sys.executable, "-c", program, *words], env=environment)
+    try:
+        wait_until(lambda: place.admin.list(TRIAL) or task.poll() is not None, "the first trial", 300)
+    finally:
+        task.kill()
+        task.wait()
+    assert place.admin.list(EXPERIMENT), "the task ended by itself"
+    with as_account(place.operator), surrounded(KUBELOOP_RUN_ID="run-cancelled", **variables):
+        clean_up.python_func(encode(s.tune))
+    nothing_left(place, site)
