@@ -149,5 +149,4 @@ def test_cost_of_a_window_beside_alibi_detect(reference: int, size: int, least: 
         differ += sum(one != other for one, other in zip(ours, theirs, strict=True))
     shown = ", ".join(f"{ratio:.0f}x" for ratio in ratios)
     print(f"{reference} reference rows, window of {size}: {shown}; {differ} of {8 * rounds} decisions differ")
-    # The machine is shared: the middle round counts, all are printed.
-    assert np.median(ratios) >= least
+    assert min(ratios) >= least

@@ -1,7 +1,8 @@
 """A column of the reference as counts in bins: what is kept of the training rows, for no row itself may be kept."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -51,11 +52,26 @@ class Bins:
             (n,) int16: 0 to 255, `UNSEEN` for a category that training never saw, `MISSING`.
         """
         if self.edges is not None:
-            found = np.searchsorted(self.edges, values, side="left").astype(np.int16)
+            found = self._ranks(values)
             found[np.isnan(values)] = MISSING
             return found
         places = self._places
         return np.fromiter((places.get(value, UNSEEN) for value in values), np.int16, len(values))
+
+    def _ranks(self, values: NDArray[Any]) -> NDArray[np.int16]:
+        """(n,) edges below each value, as `numpy.searchsorted` says; anything for NaN."""
+        assert self.edges is not None
+        grid = self._grid
+        if grid is None:
+            return np.searchsorted(self.edges, values, side="left").astype(np.int16)
+        found = grid.below[grid.cells(values)]
+        for _ in range(grid.most):
+            found += grid.edges[found] < values
+        return found
+
+    @cached_property
+    def _grid(self) -> "_Grid | None":
+        return None if self.edges is None else _grid_of(self.edges)
 
     @property
     def _places(self) -> dict[str | None, int]:
@@ -69,6 +85,54 @@ class Bins:
             return np.zeros(len(values), dtype=bool)
         with np.errstate(invalid="ignore"):
             return np.asarray((values < self.low) | (values > self.high))
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Where to begin to look for a value among edges: several times as fast as halving.
+
+    The cell of a value never falls as the value rises, whatever is rounded. So all edges of earlier cells lie below a
+    value, none of later ones does, and only those of its own cell are compared.
+
+    Attributes:
+        low: The first edge.
+        scale: Cells per unit.
+        below: (`_CELLS`,) edges in earlier cells.
+        edges: (k + 1,) the edges, then infinity.
+        most: Edges in one cell at most.
+    """
+
+    low: float
+    scale: float
+    below: NDArray[np.int16]
+    edges: Floats
+    most: int
+
+    def cells(self, values: NDArray[Any]) -> NDArray[np.int16]:
+        """(n,) the cell of each value; 0 for NaN."""
+        place = (values - self.low) * self.scale
+        np.fmax(place, 0.0, out=place)
+        return np.fmin(place, _CELLS - 1.0, out=place).astype(np.int16)
+
+
+_CELLS = 4096
+_MOST = 4
+"""More edges than these in one cell, and halving is as fast."""
+
+
+def _grid_of(edges: Floats) -> _Grid | None:
+    """None: the edges lie too unevenly for a grid, or there are too few."""
+    if len(edges) < 2:
+        return None
+    with np.errstate(over="ignore"):
+        scale = float(_CELLS / (edges[-1] - edges[0]))
+    grid = _Grid(float(edges[0]), scale, np.empty(0, np.int16), np.append(edges, np.inf), 0)
+    if not 0 < scale < np.inf:
+        return None
+    counts = np.bincount(grid.cells(edges), minlength=_CELLS)
+    most = int(counts.max())
+    below = (np.cumsum(counts) - counts).astype(np.int16)
+    return replace(grid, below=below, most=most) if most <= _MOST else None
 
 
 def bin_numbers(name: str, values: Floats, test: Test, bounds: tuple[float | None, float | None]) -> Bins:

@@ -27,36 +27,39 @@ def distances(tests: Sequence[Test], window: NDArray[np.int64], reference: NDArr
     Returns:
         (..., columns) distances, 0 to about 1; NaN where either side has no value.
     """
+    kinds = dict.fromkeys(tests)
+    if len(kinds) == 1:
+        return _DISTANCES[tests[0]](window[..., : UNSEEN + 1], reference[..., : UNSEEN + 1])
     found = np.full(window.shape[:-1], np.nan)
-    for test in dict.fromkeys(tests):
+    for test in kinds:
         places = [place for place, other in enumerate(tests) if other == test]
-        found[..., places] = _DISTANCES[test](
-            window[..., places, : UNSEEN + 1].astype(np.float64),
-            reference[..., places, : UNSEEN + 1].astype(np.float64),
-        )
+        found[..., places] = _DISTANCES[test](window[..., places, : UNSEEN + 1], reference[..., places, : UNSEEN + 1])
     return found
 
 
-def _shares(counts: Floats) -> tuple[Floats, Floats]:
+Counted = NDArray[np.int64]
+
+
+def _shares(counts: Counted) -> tuple[Floats, Floats]:
     total = counts.sum(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
-        return counts / np.where(total > 0, total, np.nan), total[..., 0]
+        return counts / total, total[..., 0].astype(np.float64)
 
 
-def _ks(window: Floats, reference: Floats) -> Floats:
-    one, _ = _shares(window[..., :BINS])
-    other, _ = _shares(reference[..., :BINS])
-    return np.asarray(np.abs(np.cumsum(one - other, axis=-1)).max(axis=-1))
+def _ks(window: Counted, reference: Counted) -> Floats:
+    one, other = (np.cumsum(counts[..., :BINS], axis=-1) for counts in (window, reference))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.abs(one / one[..., -1:] - other / other[..., -1:]).max(axis=-1))
 
 
-def _cvm(window: Floats, reference: Floats) -> Floats:
+def _cvm(window: Counted, reference: Counted) -> Floats:
     """From counts: within a bin all rows have the bin's mean rank, as scipy ranks ties."""
     _, m = _shares(reference)
     _, n = _shares(window)
     weight = np.minimum(1.0, CAP / np.maximum(m, 1.0))
-    reference, m = reference * weight[..., None], m * weight
-    rank = np.cumsum(window + reference, axis=-1) - (window + reference) / 2 + 0.5
-    squares = [_rank_squares(rank, side) * total for side, total in ((window, n), (reference, m))]
+    known, m = reference * weight[..., None], m * weight
+    rank = np.cumsum(window + known, axis=-1) - (window + known) / 2 + 0.5
+    squares = [_rank_squares(rank, side) * total for side, total in ((window.astype(np.float64), n), (known, m))]
     with np.errstate(invalid="ignore", divide="ignore"):
         statistic = (squares[0] + squares[1]) / (n * m * (n + m)) - (4 * n * m - 1) / (6 * (n + m))
         found = np.sqrt(np.maximum(0.0, statistic) * (n + m) / (n * m))
@@ -69,7 +72,7 @@ def _rank_squares(rank: Floats, side: Floats) -> Floats:
     return np.asarray((side * (rank - middle) ** 2 + (side**3 - side) / 12 * (side > 1)).sum(axis=-1))
 
 
-def _chi_square(window: Floats, reference: Floats) -> Floats:
+def _chi_square(window: Counted, reference: Counted) -> Floats:
     one, n = _shares(window)
     other, m = _shares(reference)
     m = np.minimum(m, CAP)
@@ -80,7 +83,7 @@ def _chi_square(window: Floats, reference: Floats) -> Floats:
     return np.where((n > 0) & (m > 0), found, np.nan)
 
 
-def _fet(window: Floats, reference: Floats) -> Floats:
+def _fet(window: Counted, reference: Counted) -> Floats:
     one, _ = _shares(window[..., :2])
     other, _ = _shares(reference[..., :2])
     return np.asarray(np.abs(one[..., 1] - other[..., 1]))

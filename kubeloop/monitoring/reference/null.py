@@ -103,9 +103,12 @@ class Null:
         chi-square's have it exactly), fitted to the excess over the 90% quantile as Knijnenburg et al. (2009,
         Bioinformatics 25) do for permutation tests.
         """
-        below = np.empty(statistics.shape)
-        for place, knots in enumerate(self.knots):
-            below[..., place] = np.searchsorted(knots, statistics[..., place].astype(np.float32), side="left")
+        rounded = statistics.astype(np.float32)
+        if rounded.ndim == 1:
+            below = np.count_nonzero(self.knots < rounded[:, None], axis=1)
+        else:
+            pairs = zip(self.knots, rounded.T, strict=True)
+            below = np.stack([np.searchsorted(knots, found.T, side="left") for knots, found in pairs], axis=-1)
         begin, share, mean = self.tail.T
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             excess = np.where(mean > 0, (statistics**2 - begin**2) / mean, np.inf)

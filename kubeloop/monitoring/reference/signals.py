@@ -107,10 +107,13 @@ def statistics(
     """
     size = np.maximum(window.size, 1)[..., None]
     apart = distances(tests, window.bins, reference) if apart is None else apart
-    present, usual = (1 - bins[..., MISSING] / np.maximum(bins.sum(axis=-1), 1) for bins in (window.bins, reference))
-    apart = np.where(present >= _ENOUGH * usual, apart, np.nan)
-    parts = [apart, window.bins[..., MISSING] / size, _unseen(window.bins, reference) / size, window.flags / size]
-    everything = np.concatenate([*parts, window.repeated[..., None] / size], axis=-1)
+    missing = window.bins[..., MISSING] / size
+    rows = np.maximum(reference[..., :1, :].sum(axis=-1), 1)  # a row has one bin in each column
+    apart = np.where(1 - missing >= _ENOUGH * (1 - reference[..., MISSING] / rows), apart, np.nan)
+    alien = _unseen(window.bins, reference) / size if any(signal.kind == "unseen" for signal in signals) else missing
+    everything = np.concatenate(
+        [apart, missing, alien, window.flags / size, window.repeated[..., None] / size], axis=-1
+    )
     return np.asarray(everything[..., _places(tuple(signals), apart.shape[-1])])
 
 

@@ -10,6 +10,8 @@ import pytest
 from kubeloop.errors import InputError, IntegrityError, PermanentError
 from kubeloop.monitoring.detectors.answers import Answered
 from kubeloop.monitoring.detectors.protocol import detector_of
+from kubeloop.monitoring.reference.bins import MISSING, bin_numbers, count, encode_columns
+from kubeloop.monitoring.reference.distances import distances
 from kubeloop.monitoring.reference.fit import Model, Training, fit_profile
 from kubeloop.monitoring.reference.profile import profile_bytes, read_profile_bytes
 from kubeloop.monitoring.windows.confirm import Memory, false_alarm_rate
@@ -188,3 +190,44 @@ def test_an_unknown_engine_and_one_that_is_not_installed_are_said(monkeypatch: p
     monkeypatch.delitem(__import__("sys").modules, "kubeloop.monitoring.detectors.alibi", raising=False)
     with pytest.raises(PermanentError, match="alibi-detect is not installed"):
         detector_of("alibi")
+
+
+SHAPES = {
+    "normal": lambda rng: rng.normal(size=9000),
+    "far from zero": lambda rng: 1e9 + rng.normal(size=9000),
+    "skewed": lambda rng: rng.lognormal(0, 1, 9000),
+    "too uneven for a grid": lambda rng: rng.lognormal(0, 4, 9000),
+    "whole numbers": lambda rng: rng.integers(0, 50, 9000).astype(float),
+    "two values": lambda rng: rng.integers(0, 2, 9000).astype(float),
+    "huge": lambda rng: rng.normal(size=9000) * 1e307,
+    "denormal": lambda rng: rng.normal(size=9000) * 5e-321,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.filterwarnings("error")
+def test_a_bin_is_that_of_a_search_by_halves_for_any_value(shape):
+    rng = np.random.default_rng(1)
+    values = SHAPES[shape](rng)
+    column = bin_numbers("x", values, "ks", (None, None))
+    beside = [np.nextafter(column.edges, end) for end in (-np.inf, np.inf)]
+    asked = np.concatenate([values, rng.normal(size=2000), column.edges, *beside, [np.inf, -np.inf, np.nan, 0.0, -0.0]])
+    wanted = np.searchsorted(column.edges, asked)
+    wanted[np.isnan(asked)] = MISSING
+    np.testing.assert_array_equal(column.codes(asked), wanted)
+
+
+def test_distances_of_bins_are_those_of_scipy_on_the_bins():
+    from scipy.stats import cramervonmises_2samp, ks_2samp
+
+    rng = np.random.default_rng(0)
+    reference, window = rng.normal(size=4000), rng.normal(0.1, 1.2, 500)
+    columns = [bin_numbers("x", reference, test, (None, None)) for test in ("ks", "cvm")]
+    one, other = (count(encode_columns(columns, {"x": values})) for values in (window, reference))
+    ks, cvm = distances(("ks", "cvm"), one, other)
+    binned = [column.codes(window) for column in columns], [column.codes(reference) for column in columns]
+    assert ks == pytest.approx(ks_2samp(binned[0][0], binned[1][0]).statistic, abs=1e-12)
+    n, m = 500, 4000
+    assert cvm == pytest.approx(
+        np.sqrt(cramervonmises_2samp(binned[0][1], binned[1][1]).statistic * (n + m) / (n * m)), abs=1e-9
+    )
