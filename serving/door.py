@@ -158,8 +158,8 @@ class Door:
         encoding = headers.get("content-encoding", "identity").strip().lower()
 
         def work() -> _Made:
-            plain, event = events.unwrap(headers, content_type, _decompressed(body, encoding))
-            reply = self.model.reply(plain, _json_length(headers), v2=v2)
+            plain, event = events.unwrap(headers, content_type, decompressed(body, encoding))
+            reply = self.model.reply(plain, json_length_of(headers), v2=v2)
             self.tally.outside(reply.outside)
             told = [
                 (key, named(names)) for key, names in ((_OUTSIDE, reply.outside), (_IGNORED, reply.ignored)) if names
@@ -231,7 +231,8 @@ def _too_large() -> _StatusError:
     return _StatusError(413, error, [(b"connection", b"close")])
 
 
-def _decompressed(body: bytes, encoding: str) -> bytes:
+def decompressed(body: bytes, encoding: str) -> bytes:
+    """A body as its Content-Encoding says."""
     if encoding == "identity":
         return body
     if encoding != "gzip":
@@ -248,7 +249,7 @@ def _decompressed(body: bytes, encoding: str) -> bytes:
     return plain
 
 
-def _json_length(headers: dict[str, str]) -> int | None:
+def json_length_of(headers: dict[str, str]) -> int | None:
     """Length of the JSON part of a body with binary tensors behind it."""
     text = headers.get("inference-header-content-length")
     if text is None:

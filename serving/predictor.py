@@ -35,6 +35,8 @@ class Options:
         mode: Which answers a classifier gives; None: as the package's contract says.
         workers: Processes that share the port.
         tally: Where a worker counts: file descriptor of the shared memory, its place, how many there are.
+        log: Root of the inference log that it writes by itself, in the mode that the contract asks for; None: none.
+        namespace: Under which it logs.
     """
 
     package: Path
@@ -46,6 +48,8 @@ class Options:
     mode: "Mode | None"
     workers: int
     tally: tuple[int, int, int] | None
+    log: Path | None
+    namespace: str
 
 
 def options(arguments: Sequence[str]) -> Options:
@@ -62,6 +66,8 @@ def options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--no-grpc", action="store_true")
     parser.add_argument("--answers", choices=["labels", "probabilities", "both"], default=None)
     parser.add_argument("--workers", type=int, default=1, help="processes that share the port; gRPC needs just one")
+    parser.add_argument("--log", type=Path, default=None, help="folder of our own inference log; none by default")
+    parser.add_argument("--namespace", default="default", help="of the service, in the log")
     parser.add_argument("--tally", type=_three, default=None, help=argparse.SUPPRESS)
     found = parser.parse_args(arguments)
     if found.workers < 1 or (found.workers > 1 and not found.no_grpc):
@@ -76,6 +82,8 @@ def options(arguments: Sequence[str]) -> Options:
         mode=found.answers,
         workers=found.workers,
         tally=found.tally,
+        log=found.log,
+        namespace=found.namespace,
     )
 
 
@@ -116,7 +124,8 @@ def main(arguments: Sequence[str]) -> int:
 def worker_arguments(chosen: Options) -> list[str]:
     """The command line of one of several workers, without its socket."""
     mode = [] if chosen.mode is None else ["--answers", chosen.mode]
-    return ["--package", str(chosen.package), "--name", chosen.name, "--host", chosen.host, "--no-grpc", *mode]
+    log = [] if chosen.log is None else ["--log", str(chosen.log), "--namespace", chosen.namespace]
+    return ["--package", str(chosen.package), "--name", chosen.name, "--host", chosen.host, "--no-grpc", *mode, *log]
 
 
 def mode_of(found: object) -> "Mode":

@@ -28,8 +28,11 @@ _TIMED_OUT = (
 class Answering(Protocol):
     """The fast path, as `kubeloop.serving.front.Front` has it; with a log, `kubeloop.serving.recorder.Recorder`."""
 
-    starts: tuple[bytes, ...]
     gate: Gate
+
+    @property
+    def starts(self) -> tuple[bytes, ...]:
+        """How the requests begin that it may know."""
 
     def at_once(self, data: bytes, defaults: object) -> bytes | None:
         """The response to one whole plain request."""

@@ -1,6 +1,6 @@
 """gRPC: kserve's server on the address that was asked for, and a short way for plain V2 requests."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent import futures
 from time import perf_counter
 from typing import Any
@@ -22,6 +22,9 @@ from kubeloop.serving.tally import Tally
 INLINE_ROWS = 256
 """Rows that are scored on the event loop; more would hold up the health check."""
 
+Infer = Callable[[Any, Any], Awaitable[Any]]
+"""Answers one request."""
+
 _LIMITS = ("max_send_message_length", "max_receive_message_length")
 _CONTENTS = {
     "FP64": "fp64_contents",
@@ -41,8 +44,17 @@ class Grpc(GRPCServer):  # type: ignore[misc]
         port: Where it listens, once it does.
     """
 
-    def __init__(self, *arguments: Any, host: str, model: PackageModel, tally: Tally, **named: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        host: str,
+        model: PackageModel,
+        tally: Tally,
+        around: Callable[[Infer], Infer] | None = None,
+        **named: Any,
+    ) -> None:
         super().__init__(*arguments, **named)
+        self._around = around
         self._host = host
         self._model = model
         self._tally = tally
@@ -51,12 +63,11 @@ class Grpc(GRPCServer):  # type: ignore[misc]
     async def start(self, max_workers: int) -> None:
         """Serve until `stop`."""
         limits = [(f"grpc.{name}", self._kwargs[f"grpc_{name}"]) for name in _LIMITS]
-        self._server = aio.server(
-            futures.ThreadPoolExecutor(max_workers=max_workers),
-            interceptors=(ExceptionToStatusInterceptor(),),
-            options=limits,
-        )
+        self._server = aio.server(futures.ThreadPoolExecutor(max_workers=max_workers), options=limits)
         servicer = _Servicer(self._data_plane, self._model_repository_extension, self._model, self._tally)
+        if self._around is not None:
+            servicer.ModelInfer = self._around(servicer.ModelInfer)  # type: ignore[method-assign, assignment]
+        _guard(servicer)
         rpc.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
         self.port = self._server.add_insecure_port(f"{self._host}:{self._port}")
         await self._server.start()
@@ -123,6 +134,20 @@ class _Servicer(InferenceServicer):  # type: ignore[misc]
         for name, datatype, _, _ in tensors:
             self._template.outputs.add(name=name, datatype=datatype)
         return self._template
+
+
+def _guard(servicer: Any) -> None:
+    """Answer exceptions as statuses. An interceptor of the server would cost each call a handler of its own."""
+    statuses = ExceptionToStatusInterceptor()
+
+    def guarded(method: Infer, name: str) -> Infer:
+        async def answer(request: Any, context: Any) -> Any:
+            return await statuses.intercept(method, request, context, name)
+
+        return answer
+
+    for name in pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name:
+        setattr(servicer, name, guarded(getattr(servicer, name), name))
 
 
 def _rows(request: Any, codec: Codec, version: str) -> Rows:

@@ -22,9 +22,11 @@ from kubeloop.serving.batching import Batcher
 from kubeloop.serving.door import Door
 from kubeloop.serving.front import Finish, Front, request_ids
 from kubeloop.serving.gate import Gate
+from kubeloop.serving.logbook import Logbook, open_logbook
 from kubeloop.serving.model import PackageModel
 from kubeloop.serving.predictor import Options
 from kubeloop.serving.protocol import FastProtocol
+from kubeloop.serving.recorder import RecordedApp, Recorder, recorded_infer
 from kubeloop.serving.rpc import Grpc
 from kubeloop.serving.tally import Tally
 
@@ -45,7 +47,8 @@ class Server(ModelServer):  # type: ignore[misc]
         self._chosen = chosen
         self._listener = listener
         self.model = PackageModel(chosen.name, chosen.package, chosen.mode)
-        self._front: Front | None = None
+        self._front: Front | Recorder | None = None
+        self._book: Logbook | None = None
         self.tally = Tally(chosen.name, *(chosen.tally or ()))
         REGISTRY.register(self.tally)
         repository = ModelRepository()
@@ -64,7 +67,10 @@ class Server(ModelServer):  # type: ignore[misc]
 
     def start(self, models: list[Any]) -> None:
         """Serve until a signal; `models` is kserve's, and empty: ours is registered already, though not ready."""
-        kserve.model_server.GRPCServer = partial(Grpc, host=self._chosen.host, model=self.model, tally=self.tally)
+        around = None if self._chosen.log is None else recorded_infer(lambda: self._book)
+        kserve.model_server.GRPCServer = partial(
+            Grpc, host=self._chosen.host, model=self.model, tally=self.tally, around=around
+        )
         super().start(models)
 
     def setup_event_loop(self) -> None:
@@ -73,20 +79,30 @@ class Server(ModelServer):  # type: ignore[misc]
     async def _serve(self) -> None:
         rest = self._rest_server
         rest.config.host = self._chosen.host
-        rest.config.app = Door(kserve.model_server.app, self.model, self.tally, request_ids())
+        door = Door(kserve.model_server.app, self.model, self.tally, request_ids())
+        rest.config.app = door if self._chosen.log is None else RecordedApp(door, lambda: self._book)
         rest.config.http = partial(FastProtocol, front=lambda: self._front)
         if self._listener is not None:
             rest._server.serve = partial(rest._server.serve, sockets=[self._listener])
         opening = asyncio.create_task(self._open())
         opening.add_done_callback(self._opened)
-        await super()._serve()
-        await opening
+        try:
+            await super()._serve()
+            await opening
+        finally:
+            if self._book is not None:
+                await asyncio.to_thread(self._book.close)
 
     async def _open(self) -> None:
         await asyncio.to_thread(self.model.open)
-        self._front = front_of(self.model, self.tally, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        front = front_of(self.model, self.tally, loop)
         self.tally.version = self.model.version
         self.tally.columns = self.model.codec.rules.names
+        if self._chosen.log is not None:
+            words = (self.model.package, self.model.name, self._chosen.namespace, self._chosen.log, self.tally)
+            self._book = await asyncio.to_thread(open_logbook, *words)
+        self._front = front if self._book is None else Recorder(front, self._book, loop)
         self.model.ready = True
 
     def _opened(self, opening: "asyncio.Task[None]") -> None:

@@ -23,6 +23,8 @@ class Running:
         digest: The package that answers.
         since: Since when this package answers, ISO 8601, UTC.
         standby: The package that waits beside it, proven, and could answer at once; empty: none.
+        sink: Where labels are posted; empty: it is not watched.
+        pages: Where its windows are shown; empty: it is not watched.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Running:
     digest: str
     since: str
     standby: str = ""
+    sink: str = ""
+    pages: str = ""
 
 
 def running(home: Path) -> list[Running]:
@@ -47,13 +51,16 @@ def running(home: Path) -> list[Running]:
     return found
 
 
-def write(home: Path, name: str, port: int, digest: str, since: str, standby: str) -> None:
-    """Say that this process serves a model.
+def write(
+    home: Path, name: str, port: int, digest: str, since: str, standby: str, watched: tuple[str, str] = ("", "")
+) -> None:
+    """Say that this process serves a model; the arguments are those of `Running`, `watched` its `sink` and `pages`.
 
     Raises:
         InputError: The disk is full.
     """
-    entry = Running(name, os.getpid(), identity(), port, f"http://127.0.0.1:{port}", digest, since, standby)
+    url = f"http://127.0.0.1:{port}"
+    entry = Running(name, os.getpid(), identity(), port, url, digest, since, standby, *watched)
     _put(_file(home, name), json.dumps(asdict(entry)))
 
 

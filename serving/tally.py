@@ -21,10 +21,16 @@ BOUNDS_S = (
 COLUMNS = 512
 """Columns whose values outside the rules are counted one by one; further ones are counted under the last."""
 
+LOGGED = ("stored", "lost", "refused", "unusable")
+"""What became of an answer in the predictor's own log: in it; not, for it was full, and the answer left all the same
+(mode `bounded`) or did not (`required`); not, for it could not be read back."""
+
 _WIDTH = len(CODES) + len(BOUNDS_S) + 1 + 2  # codes, buckets with the open one, sum of seconds, rows
 _SECONDS, _ROWS = _WIDTH - 2, _WIDTH - 1
 _OUTSIDE = len(PROTOCOLS) * _WIDTH
-_SLOTS = _OUTSIDE + COLUMNS
+_LOG = _OUTSIDE + COLUMNS
+_SLOTS = _LOG + len(LOGGED)
+_LOGGED = {outcome: slot for slot, outcome in enumerate(LOGGED, _LOG)}
 _CODE = {code: slot for slot, code in enumerate(CODES)}
 _EIGHT = 8
 
@@ -73,6 +79,10 @@ class Tally:
         for name in columns:
             self._own[_OUTSIDE + min(self.columns.index(name), COLUMNS - 1)] += 1.0
 
+    def logged(self, outcome: str) -> None:
+        """Count an answer that the predictor's own log was given; one of `LOGGED`."""
+        self._own[_LOGGED[outcome]] += 1.0
+
     def describe(self) -> Iterator[Metric]:
         """Nothing: prometheus_client then does not ask for the values when it is told of this collector."""
         return iter(())
@@ -105,7 +115,15 @@ class Tally:
         for place, name in enumerate(self.columns[:COLUMNS]):
             if sums[_OUTSIDE + place]:
                 outside.add_metric([*model, name], sums[_OUTSIDE + place])
-        yield from (requests, latency, rows, outside)
+        log = CounterMetricFamily(
+            "kubeloop_predictor_log",
+            "Answers by what became of them in our own log.",
+            labels=["model", "version", "outcome"],
+        )
+        for place, outcome in enumerate(LOGGED):
+            if sums[_LOG + place]:
+                log.add_metric([*model, outcome], sums[_LOG + place])
+        yield from (requests, latency, rows, outside, log)
 
 
 def size(workers: int) -> int:

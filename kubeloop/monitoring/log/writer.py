@@ -47,7 +47,7 @@ class LogWriter:
         event_id: str,
         at: int,
         rows: Sequence[Any],
-        predictions: Sequence[Any],
+        predictions: Sequence[Any] | None,
         probabilities: Sequence[Sequence[float]] | None = None,
         keys: Sequence[str | None] = (),
     ) -> Commit | None:
@@ -57,7 +57,7 @@ class LogWriter:
             event_id: Unique within the service: the `Ce-Id` or `X-Request-Id` of the request, or a fresh UUID.
             at: When the request came, microseconds since 1970 UTC.
             rows: n rows, each a list of cells in the model's order or an object by column name, as JSON types.
-            predictions: n labels or values.
+            predictions: n labels or values; None: only probabilities were answered.
             probabilities: n rows of k, in the order of the classes.
             keys: n business keys, by which late labels may come; None where a row has none.
 

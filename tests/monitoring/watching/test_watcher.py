@@ -199,12 +199,12 @@ def test_two_that_watch_the_same_judge_each_window_once(
     move_all(engine, tmp_path, now)
     one, other = made(engine), made(engine)
     assert list(one.look(now, 0.0)) == list(other.look(now, 0.0)) == []
-    both = (one.look(now, 10.0), other.look(now, 10.0))
+    both = [one.look(now, 10.0), other.look(now, 10.0)]
     numbers: list[int] = []
     while len(numbers) < 4:
         for side in both:
             numbers += [found["number"] for found in [next(side, None)] if found is not None]
-        both = tuple(watcher.look(now, 20.0) for watcher in (one, other))
+        both = [watcher.look(now, 20.0) for watcher in (one, other)]
     assert numbers == [1, 2, 3, 4]
     with engine.connect() as connection:
         assert connection.execute(sa.select(watch_streams.c.windows).where(watch_streams.c.stream == "inputs")).all()
