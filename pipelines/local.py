@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,11 +13,23 @@ from pathlib import Path
 
 from kubeloop.digests import canonical_json
 from kubeloop.errors import KubeloopError, PermanentError, from_dict
-from kubeloop.site import Site
-from kubeloop.site.processes import child_environment, die_with_parent
+from kubeloop.site import Site, warm
+from kubeloop.site.processes import child_environment
 from kubeloop.tracking.record import RunRecord, RunStatus, TaskRecord, read_run, write_run, write_task
 
 POLL_S = 0.1
+# Never kfp: a task loads less of it than the engine does.
+_ENGINE = ("kubernetes.client", "kubernetes.config", "kfp_server_api", "google.auth.transport.requests")
+# In the order in which the tasks of a run ask for them.
+_TASKS = (
+    *("kubeloop.contract.sections", "kubeloop.tracking.task", "pandas", "pyarrow.dataset", "duckdb"),
+    *("kubeloop.data.ingest", "kubeloop.data.validation", "sqlalchemy.dialects.sqlite", "alembic.command"),
+    *("kubeloop.reports.sections", "kubeloop.data.splitting", "matplotlib.figure", "matplotlib.backends.backend_svg"),
+    *("kubeloop.experiments.tuning", "scipy.stats", "sklearn.compose", "sklearn.ensemble", "sklearn.linear_model"),
+    *("kubeloop.learning.training", "skops.io", "kubeloop.scoring.prepare", "sqlglot", "kubeloop.evaluation.evaluate"),
+    *("kubeloop.monitoring.reference.fitting", "model_signing", "kubeloop.registry.enter"),
+    *("kubeloop.rollout.promotion", "kubeloop.serving.on_cluster", "kubeloop.serving.trial"),
+)
 _CACHE_HIT = re.compile(r"Task (\S+) cache hit")
 
 
@@ -96,7 +106,7 @@ def raise_for(record: RunRecord) -> None:
         raise from_dict(record.error)
 
 
-def _start(job: Job, site: Site, folder: Path) -> subprocess.Popen[bytes]:
+def _start(job: Job, site: Site, folder: Path) -> warm.Forked:
     assert site.home is not None
     order = folder / "job.json"
     order.write_text(
@@ -116,22 +126,20 @@ def _start(job: Job, site: Site, folder: Path) -> subprocess.Popen[bytes]:
         "TMPDIR": str(folder / "tmp"),
         "PYTHONUNBUFFERED": "1",
     }
-    with (folder / "log.txt").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "kubeloop.pipelines.local_child", str(order)],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=die_with_parent,
+    with (folder / "log.txt").open("wb") as log, Path(os.devnull).open("rb") as nothing:
+        child = warm.start(
+            "kubeloop.pipelines.local_child",
+            [str(order)],
+            environment=environment,
+            folder=folder,
+            streams=(nothing.fileno(), log.fileno(), log.fileno()),
+            modules=_ENGINE,
         )
+    warm.prepare(_TASKS)
+    return child
 
 
-def _watch(
-    child: subprocess.Popen[bytes], site: Site, run_id: str, log: Path, on_task: Callable[[TaskRecord], None]
-) -> int:
+def _watch(child: warm.Forked, site: Site, run_id: str, log: Path, on_task: Callable[[TaskRecord], None]) -> int:
     told: dict[str, str] = {}
     try:
         while True:
@@ -148,7 +156,7 @@ def _watch(
         _end(child)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: warm.Forked) -> None:
     # The group also holds what outlived the child, such as a task whose engine was killed.
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)

@@ -5,9 +5,13 @@ Its output is the run's log; what happened is in the run's records.
 
 import json
 import logging
+import os
+import shlex
 import sys
 import warnings
 from pathlib import Path
+
+from kubeloop.site import warm, warm_order
 
 
 def main(job_file: str) -> None:
@@ -23,6 +27,8 @@ def main(job_file: str) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stdout)
     warnings.filterwarnings("ignore", category=UserWarning, message=r"Task .*: settings .* have no effect")
     warnings.filterwarnings("ignore", category=RuntimeWarning, message="You may be attemping")
+    # What kfp.local puts in place of `python3`, in a line for sh: each task is forked warm.
+    sys.executable = shlex.join([sys.executable, "-I", "-S", warm_order.__file__, os.environ[warm.ADDRESS]])
     job = json.loads(Path(job_file).read_text(encoding="ascii"))
     local.init(
         local.SubprocessRunner(use_venv=False),

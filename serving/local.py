@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kubeloop.errors import InputError, KubeloopError
 from kubeloop.packaging.manifest import Manifest
@@ -25,6 +25,7 @@ from kubeloop.serving import process, state
 from kubeloop.serving.relay import Relay, Target
 from kubeloop.serving.state import Running, running
 from kubeloop.serving.trial import replay
+from kubeloop.site import warm
 from kubeloop.site.model import Site
 from kubeloop.site.processes import end_orphans
 from kubeloop.store.engine import open_engine
@@ -61,6 +62,7 @@ def serve(site: Site, name: str, port: int, say: Callable[[str], None], follow: 
     if home is None:
         raise InputError("serving on this machine needs a state folder, this Site has none", "set KUBELOOP_HOME")
     end_orphans(home)
+    process.prepare()
     engine = open_engine(site)
     try:
         digest = _champion(engine, site.namespace, name)
@@ -281,17 +283,11 @@ class _Supervisor:
         """
         folder = await asyncio.to_thread(fetch, self._site, digest)
         package = await asyncio.to_thread(read_package, folder, digest, self._site)
-        fresh = self._waiting(digest)
+        fresh = self._waiting(digest) or await self._started_anew(folder, digest)
         if fresh is None:
-            log = state.log_file(self._home, self._name, digest)
-            # In this thread, which outlives it: the kernel ends a predictor with the thread that started it.
-            fresh = process.start(folder, self._name, log, self._home)
-            self._started.append(fresh)
+            return None
         proving = asyncio.create_task(asyncio.to_thread(_prove, fresh, self._name, package.manifest))
-        stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({proving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not proving.done() or proving.exception() is not None:
+        if not await self._before_the_stop(proving) or proving.exception() is not None:
             fresh.process.kill()
             fresh.process.wait()
             self._started.remove(fresh)
@@ -300,6 +296,24 @@ class _Supervisor:
                 return None
             proving.result()
         return fresh, package.manifest
+
+    async def _started_anew(self, folder: Path, digest: str) -> process.Predictor | None:
+        """A fresh predictor; None when a signal came while what it needs was still imported."""
+        log = state.log_file(self._home, self._name, digest)
+        starting = asyncio.create_task(asyncio.to_thread(process.start, folder, self._name, log, self._home))
+        if not await self._before_the_stop(starting):
+            await asyncio.to_thread(warm.close)
+            await asyncio.gather(starting, return_exceptions=True)
+            return None
+        self._started.append(starting.result())
+        return starting.result()
+
+    async def _before_the_stop(self, work: asyncio.Task[Any]) -> bool:
+        """Wait for some work; False when a signal came first."""
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        return work.done()
 
     def _waiting(self, digest: str) -> process.Predictor | None:
         """The predictor that served this package before, while it lives."""

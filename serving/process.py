@@ -6,19 +6,23 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kubeloop.errors import InputError, PermanentError
 from kubeloop.serving.predictor import THREADS
+from kubeloop.site import warm
 from kubeloop.site.addresses import disk_full
 from kubeloop.site.processes import child_environment, die_with_parent
 
 HOST = "127.0.0.1"
 READY_S = 120.0
 STOP_S = 35.0  # the server gives requests in flight 30 s
-_POLL_S = 0.05
+_POLL_S = 0.02
 _BACKLOG = 512
+_MODULE = "kubeloop.serving.predictor"
+_NEEDED = ("kubeloop.serving.server", "uvloop", "skops.io")
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,13 @@ class Predictor:
     """A running predictor.
 
     Attributes:
-        process: Its process; the kernel ends it with the thread that started it.
+        process: Its process; it ends with this one, and when this is dropped.
         port: Its HTTP port on 127.0.0.1.
         folder: Its package.
         log: Where its output goes.
     """
 
-    process: "subprocess.Popen[bytes]"
+    process: "warm.Forked | subprocess.Popen[bytes]"
     port: int
     folder: Path
     log: Path
@@ -43,16 +47,37 @@ class Predictor:
         return f"http://{HOST}:{self.port}"
 
     def ending(self) -> str:
-        """How it ended, once it has."""
-        code = self.process.returncode
+        """How it ended; waits until it has."""
+        code = self.process.wait()
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def start(package: Path, name: str, log: Path, home: Path, mode: str | None = None) -> Predictor:
+def prepare() -> None:
+    """Import what predictors need, beside whatever else is done before the first is started.
+
+    Raises:
+        InputError: The disk is full, or there is no memory for a process.
+    """
+    try:
+        warm.prepare(_NEEDED)
+    except OSError as error:
+        raise _cannot_start(error) from error
+
+
+def start(
+    package: Path,
+    name: str,
+    log: Path,
+    home: Path,
+    mode: str | None = None,
+    *,
+    logging: Sequence[str] = (),
+    alone: bool = False,
+) -> Predictor:
     """Start a predictor; it is not ready yet.
 
-    The port is bound here and handed on open, so that no other process can take it in between. Call this from a thread
-    that lives as long as the predictor shall.
+    It is forked warm, and need not import for seconds what the last one had imported too. The port is bound here and
+    handed on open, as its standard input, so that no other process can take it in between.
 
     Args:
         package: The package folder.
@@ -60,12 +85,14 @@ def start(package: Path, name: str, log: Path, home: Path, mode: str | None = No
         log: File for its output; overwritten.
         home: State root, under whose name the process is found again if we are killed.
         mode: Which answers a classifier gives; None: as the package's contract says.
+        logging: What makes it log what it answers, as words of its command line.
+        alone: Start it cold, as a container does: for measuring its memory, of which a forked one shares the most.
 
     Raises:
-        InputError: The disk is full.
+        InputError: The disk is full, or there is no memory for a process.
     """
-    command = [sys.executable, "-m", "kubeloop.serving.predictor", "--package", str(package), "--name", name]
-    command += ["--host", HOST, "--no-grpc"] + ([] if mode is None else ["--answers", mode])
+    arguments = ["--package", str(package.absolute()), "--name", name, "--host", HOST, "--no-grpc", "--http-fd", "0"]
+    arguments += [*([] if mode is None else ["--answers", mode]), *logging]
     environment = child_environment(home) | dict.fromkeys(THREADS, "1")
     with socket.socket() as listener:
         listener.bind((HOST, 0))
@@ -73,20 +100,30 @@ def start(package: Path, name: str, log: Path, home: Path, mode: str | None = No
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("wb") as stream:
-                # Its own session: Ctrl-C in the terminal is ours to hear, and then we end it in order.
-                child = subprocess.Popen(
-                    [*command, "--http-fd", str(listener.fileno())],
-                    stdin=subprocess.DEVNULL,
-                    stdout=stream,
-                    stderr=subprocess.STDOUT,
-                    env=environment,
-                    pass_fds=[listener.fileno()],
-                    preexec_fn=die_with_parent,
-                    start_new_session=True,
-                )
+                run = _cold if alone else _forked
+                child = run(arguments, environment, (listener.fileno(), stream.fileno(), stream.fileno()))
         except OSError as error:
             raise disk_full(error, str(log)) or _cannot_start(error) from error
         return Predictor(child, int(listener.getsockname()[1]), package, log)
+
+
+def _forked(arguments: list[str], environment: dict[str, str], streams: tuple[int, int, int]) -> warm.Forked:
+    return warm.start(_MODULE, arguments, environment=environment, folder=Path.cwd(), streams=streams, modules=_NEEDED)
+
+
+def _cold(
+    arguments: list[str], environment: dict[str, str], streams: tuple[int, int, int]
+) -> "subprocess.Popen[bytes]":
+    # Its own session: Ctrl-C in the terminal is ours to hear, and then we end it in order.
+    return subprocess.Popen(
+        [sys.executable, "-m", _MODULE, *arguments],
+        stdin=streams[0],
+        stdout=streams[1],
+        stderr=streams[2],
+        env=environment,
+        preexec_fn=die_with_parent,
+        start_new_session=True,
+    )
 
 
 def wait_ready(predictor: Predictor, deadline_s: float = READY_S) -> float:

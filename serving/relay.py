@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 HOST = "127.0.0.1"
-DIAL_S = 20.0
-"""How long a request waits for a predictor before it gets 503, in seconds."""
+DIAL_S = 60.0
+"""How long a request waits for a predictor before it gets 503, in seconds: many times what one takes to come up."""
 
 _CHUNK = 2**16
 _REPLAY = 2**20  # bytes of a request kept for asking it again

@@ -78,7 +78,7 @@ def _measured(package: "Package", site: "Site", rows: int, seconds: float, say: 
 
     with tempfile.TemporaryDirectory(prefix="kubeloop-capacity-") as scratch:
         home = site.home or Path(scratch)
-        running = process.start(package.folder, package.name, Path(scratch) / "predictor.log", home)
+        running = process.start(package.folder, package.name, Path(scratch) / "predictor.log", home, alone=True)
         try:
             process.wait_ready(running)
             return measure(running, package.name, package.manifest, rows, seconds, say)

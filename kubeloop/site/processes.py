@@ -11,6 +11,8 @@ import psutil
 
 HOME = "KUBELOOP_HOME"
 OWNER = "KUBELOOP_OWNER"
+ANY_HOME = "*"
+"""As `KUBELOOP_HOME`: of a process that works for whatever home its owner does, and is anybody's to end without it."""
 _PR_SET_PDEATHSIG = 1
 # Resolved here, before any fork: between fork and exec neither import nor dlopen is safe.
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -114,7 +116,7 @@ def _owned(root: Path) -> Iterator[psutil.Process]:
         except (psutil.Error, OSError):  # gone, or another user's
             continue
         place, owner = environ.get(HOME), environ.get(OWNER)
-        if place and owner and Path(place).resolve() == root and not is_alive(owner):
+        if place and owner and (place == ANY_HOME or Path(place).resolve() == root) and not is_alive(owner):
             yield process
 
 

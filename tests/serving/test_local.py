@@ -75,7 +75,8 @@ def supervisor(site: Site) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
 
 
 def predictors(pid: int) -> list[psutil.Process]:
-    return [child for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+    found = psutil.Process(pid).children(recursive=True)
+    return [child for child in found if child.name() == "predictor" and child.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_serve_follow_and_end(site: Site, packages: tuple[Path, Path]) -> None:

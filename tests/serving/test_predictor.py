@@ -263,7 +263,9 @@ def test_mistakes_of_clients_leave_no_line_in_the_log(endpoint: Any) -> None:
         endpoint.client.get(path)
     endpoint.v1(b"{")
     log: Path = endpoint.running.log
-    (loud,) = log.read_text().splitlines()  # said once, when the package was loaded
+    lines = log.read_text().splitlines()
+    assert len(lines) == 1, lines
+    (loud,) = lines  # said once, when the package was loaded
     assert "is UNSIGNED" in loud
 
 

@@ -129,6 +129,10 @@ def moves(engine: Any) -> list[str]:
     return [entry.kind for entry in entries(engine, "default") if entry.kind != "registration"]
 
 
+def predictors(pid: int) -> list[psutil.Process]:
+    return [found for found in psutil.Process(pid).children(recursive=True) if found.name() == "predictor"]
+
+
 def rolled_back_in(site: Site, load: Load, digest: str) -> float:
     began = time.monotonic()
     facts = kubeloop(site, "rollback", NAME)
@@ -161,7 +165,7 @@ def roll_back_twice(site: Site, two: dict[str, Any]) -> tuple[float, float, floa
             until(lambda: load.first(new, 0.0))
             never_booted = rolled_back_in(site, load, old)
             assert champion(engine, "default", NAME).digest == old
-            until(lambda: len(psutil.Process(child.pid).children()) == 2)
+            until(lambda: len(predictors(child.pid)) == 2)
             promote(site, NAME, new, "again", answered_here(site), NOW)
             moved = time.monotonic()
             until(lambda: load.first(new, moved))
