@@ -1,5 +1,6 @@
 """The InferenceService of a package, typed: what we send, and nothing that a person did not ask for."""
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,7 +10,8 @@ from kubeloop.contract.serving import Serving
 from kubeloop.digests import document_digest
 from kubeloop.errors import InputError
 from kubeloop.site.addresses import access, package_address
-from kubeloop.site.model import Site
+from kubeloop.site.model import Cluster, Site
+from kubeloop.site.secrets import secret_variable
 
 CONTAINER = "kserve-container"
 """The name by which KServe knows the container that answers."""
@@ -25,6 +27,12 @@ PORT = 8080
 SITE_FOLDER = "/etc/kubeloop/site"
 _SLEEP_S = 8
 """How long a pod that is told to end still answers, while every proxy learns that it goes (measured: no error)."""
+
+FETCHED = "/mnt/package"
+"""Where a package out of an object store lies in the pod."""
+
+_PACKAGE = "2Gi"
+"""The most that such a package may take of the node's disk."""
 
 START_PROBES = 90
 """A boot loads scikit-learn and proves the golden requests: seconds, and a minute on a busy node."""
@@ -156,6 +164,20 @@ class Container(Strict):
     volume_mounts: tuple[Mount, ...]
 
 
+class InitContainer(Strict):
+    """What runs before the predictor, to its end."""
+
+    name: Literal["package"] = "package"
+    image: str
+    image_pull_policy: Literal["IfNotPresent"] = "IfNotPresent"
+    command: tuple[str, ...]
+    env: tuple[Variable, ...]
+    resources: Resources
+    security_context: SecurityContext = SecurityContext()
+    termination_message_policy: Literal["FallbackToLogsOnError"] = "FallbackToLogsOnError"
+    volume_mounts: tuple[Mount, ...]
+
+
 class ConfigMap(Strict):
     """A ConfigMap as a volume."""
 
@@ -214,6 +236,7 @@ class Predictor(Strict):
     enable_service_links: bool = False
     image_pull_secrets: tuple[PullSecret, ...] | None = None
     termination_grace_period_seconds: int = 60
+    init_containers: tuple[InitContainer, ...] | None = None
     containers: tuple[Container, ...]
     volumes: tuple[Volume, ...]
 
@@ -265,9 +288,11 @@ def inference_service(site: Site, name: str, digest: str, serving: Serving) -> I
     how = site.cluster
     if how is None:
         raise InputError(f"the Site {site.name} names no cluster", "write `cluster:` into its site.yaml")
-    folder, mounts, volumes = _store(site, digest)
-    logger = logger_address(site, name)
     replicas, asked = serving.replicas, serving.resources
+    # No limit of CPU: a throttled boot takes minutes, and a throttled answer misses its SLO.
+    sized = Resources(requests={"cpu": asked.cpu, "memory": asked.memory}, limits={"memory": asked.memory})
+    placed = _placed(site, how, digest, sized)
+    logger = logger_address(site, name)
     scaled = replicas.maximum > replicas.minimum
     predictor = Predictor(
         annotations={PACKAGE: digest, VERSION: digest},
@@ -279,26 +304,24 @@ def inference_service(site: Site, name: str, digest: str, serving: Serving) -> I
         logger=Logger(url=logger) if logger else None,
         service_account_name=serving.service_account,
         image_pull_secrets=tuple(PullSecret(name=item) for item in how.pull_secrets) or None,
+        init_containers=None if placed.fetch is None else (placed.fetch,),
         containers=(
             Container(
                 image=how.image,
-                args=("--package", folder, "--name", name, "--no-grpc", "--answers", serving.answers),
-                # No limit of CPU: a throttled boot takes minutes, and a throttled answer misses its SLO.
-                resources=Resources(
-                    requests={"cpu": asked.cpu, "memory": asked.memory}, limits={"memory": asked.memory}
-                ),
+                args=("--package", placed.folder, "--name", name, "--no-grpc", "--answers", serving.answers),
+                resources=sized,
                 startup_probe=_probe("/v2/health/ready", 2, START_PROBES),
                 readiness_probe=_probe("/v2/health/ready", 2, 3),
                 liveness_probe=_probe("/v2/health/live", 10, 6),
                 volume_mounts=(
-                    *mounts,
+                    Mount(name="store", mount_path=placed.mount, read_only=True),
                     Mount(name="site", mount_path=SITE_FOLDER, read_only=True),
                     Mount(name="scratch", mount_path="/tmp"),  # noqa: S108 - in the pod, its own volume
                 ),
             ),
         ),
         volumes=(
-            *volumes,
+            placed.volume,
             Volume(name="site", config_map=ConfigMap(name=how.settings)),
             Volume(name="scratch", empty_dir=EmptyDir(size_limit="256Mi")),
         ),
@@ -327,25 +350,60 @@ def logger_address(site: Site, name: str) -> str | None:
     return site.cluster.logger or f"http://{name}-monitor.{site.namespace}.svc.cluster.local/"
 
 
-def _store(site: Site, digest: str) -> tuple[str, tuple[Mount, ...], tuple[Volume, ...]]:
-    """The package's folder in the pod, and what has to be mounted for it.
+@dataclass(frozen=True)
+class _Placed:
+    """Where a pod finds the package.
 
-    The claim is mounted whole: a `pvc://` storageUri is mounted by its path, and a path that is not there is created
-    empty, so that a missing package would look like one.
+    Attributes:
+        folder: The package's, in the pod.
+        mount: Where `volume` is mounted.
+        volume: What holds it.
+        fetch: Brings it there first; None: it is there.
+    """
+
+    folder: str
+    mount: str
+    volume: Volume
+    fetch: InitContainer | None = None
+
+
+def _placed(site: Site, how: Cluster, digest: str, sized: Resources) -> _Placed:
+    """A claim is mounted whole; what is in S3 is fetched and verified into a volume of the pod.
+
+    Whole, for a `pvc://` storageUri is mounted by its path, and a path that is not there is created empty, so that a
+    missing package would look like one. Not by KServe's storage initializer: it verifies nothing, breaks Pod Security
+    `restricted`, and hands the credential to whoever serves.
     """
     found = access(site, package_address(site, digest))
-    if found.volume is None:
+    if found.volume is not None:
+        claim, mount = found.volume
+        folder = f"{mount}/{found.address.removeprefix(f'pvc://{claim}/')}"
+        held = Volume(name="store", persistent_volume_claim=Claim(claim_name=claim))
+        return _Placed(folder, mount, held)
+    if not found.address.startswith("s3://"):
         raise InputError(
-            f"a store on a claim was expected for serving on a cluster, got {found.address}",
-            "set store to pvc://<claim>/<path> and objects.mount to where the claim is mounted",
+            f"a store on a claim or in S3 was expected for serving on a cluster, got {found.address}",
+            "set store to pvc://<claim>/<path> with objects.mount, or to s3://<bucket>/<path> with objects.endpoint",
             store=site.store,
         )
-    claim, mount = found.volume
-    inside = found.address.removeprefix(f"pvc://{claim}/")
-    return (
-        f"{mount}/{inside}",
-        (Mount(name="store", mount_path=mount, read_only=True),),
-        (Volume(name="store", persistent_volume_claim=Claim(claim_name=claim)),),
+    fetch = InitContainer(
+        image=how.image,
+        command=("python", "-m", "kubeloop.serving.fetch", "--package", digest, "--to", FETCHED),
+        env=tuple(_variable(name, how.settings) for name in sorted(found.secrets.values())),
+        resources=sized,
+        volume_mounts=(
+            Mount(name="store", mount_path=FETCHED),
+            Mount(name="site", mount_path=SITE_FOLDER, read_only=True),
+            Mount(name="scratch", mount_path="/tmp"),  # noqa: S108 - in the pod, its own volume
+        ),
+    )
+    held = Volume(name="store", empty_dir=EmptyDir(size_limit=_PACKAGE))
+    return _Placed(f"{FETCHED}/cache/packages/{digest}", FETCHED, held, fetch)
+
+
+def _variable(secret: str, settings: str) -> Variable:
+    return Variable(
+        name=secret_variable(secret), value_from=ValueFrom(secret_key_ref=SecretKey(name=settings, key=secret))
     )
 
 

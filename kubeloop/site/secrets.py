@@ -38,6 +38,11 @@ class Secret:
         raise TypeError(f"{self!r} is not written to files or sent to processes; send its reference")
 
 
+def secret_variable(name: str) -> str:
+    """The environment variable that holds a secret."""
+    return "KUBELOOP_SECRET_" + name.upper().replace("-", "_").replace(".", "_")
+
+
 def read_secret(name: str, site: Site, environ: Mapping[str, str] = os.environ) -> Secret:
     """Look a secret up: `KUBELOOP_SECRET_<NAME>`, then `/etc/kubeloop/secret/<name>`, then `<home>/secrets/<name>`.
 
@@ -46,7 +51,7 @@ def read_secret(name: str, site: Site, environ: Mapping[str, str] = os.environ) 
     Raises:
         InputError: It is nowhere, is empty, or lies in a file under `home` that others may read.
     """
-    variable = "KUBELOOP_SECRET_" + name.upper().replace("-", "_").replace(".", "_")
+    variable = secret_variable(name)
     own = None if site.home is None else site.home / "secrets" / name
     if variable in environ:
         value = environ[variable]

@@ -36,6 +36,22 @@ def test_the_package_is_read_from_the_claim_by_its_digest():
     assert predictor["annotations"] == {PACKAGE: DIGEST, VERSION: DIGEST, REVISION: service().revision}
 
 
+def test_a_package_in_s3_is_fetched_by_a_container_that_alone_holds_the_credential():
+    objects = ObjectStore(endpoint="http://minio:9000", key="${secret:s3-key}", secret="${secret:s3-secret}")
+    where = site().model_copy(update={"store": "s3://models/kubeloop", "objects": objects})
+    predictor = inference_service(where, "heart", DIGEST, Serving()).document()["spec"]["predictor"]
+    (fetch,), (container,) = predictor["initContainers"], predictor["containers"]
+    assert fetch["command"][2:] == ["kubeloop.serving.fetch", "--package", DIGEST, "--to", "/mnt/package"]
+    assert {item["name"]: item["valueFrom"]["secretKeyRef"] for item in fetch["env"]} == {
+        "KUBELOOP_SECRET_S3_KEY": {"name": "kubeloop", "key": "s3-key"},
+        "KUBELOOP_SECRET_S3_SECRET": {"name": "kubeloop", "key": "s3-secret"},
+    }
+    assert fetch["securityContext"] == container["securityContext"]
+    assert "env" not in container
+    assert container["args"][1] == f"/mnt/package/cache/packages/{DIGEST}"
+    assert [item["readOnly"] for item in container["volumeMounts"] if item["name"] == "store"] == [True]
+
+
 def test_equal_input_gives_equal_revisions_and_any_difference_another():
     assert service() == service()
     others = [service(Serving(answers="labels")), service(image="reg/predictor:1.1"), service(logger=None)]
@@ -104,5 +120,5 @@ def test_the_lint_passes_what_we_make():
 
 def test_a_store_that_no_pod_can_mount_is_refused():
     elsewhere = site().model_copy(update={"store": "file:///srv/store"})
-    with pytest.raises(InputError, match="a store on a claim was expected"):
+    with pytest.raises(InputError, match=r"a store on a claim or in S3 was expected .* got file:///srv/store"):
         inference_service(elsewhere, "heart", DIGEST, Serving())

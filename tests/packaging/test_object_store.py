@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kubeloop.errors import InputError, IntegrityError, TransientError
 from kubeloop.packaging.read import read_package
 from kubeloop.packaging.signing import SIGNATURE, make_pair, sign
 from kubeloop.packaging.store import attach, fetch, publish
 from kubeloop.packaging.verify import verify
+from kubeloop.serving.fetch import main
 from kubeloop.site.addresses import access, filesystem
 from kubeloop.site.model import ObjectStore, Site, laptop
 
@@ -68,6 +70,17 @@ def test_what_is_fetched_is_what_was_published(site, kept):
     assert address == f"{site.store}/packages/{digest}"
     assert publish(site, kept) == address
     assert read_package(fetch(site, digest), digest, site).prove() == 0.0
+
+
+def test_a_pod_fetches_its_package_before_the_predictor_starts(site, kept, tmp_path, monkeypatch, capsys):
+    digest = publish(site, kept).rpartition("/")[2]
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site.model_dump(mode="json", exclude={"home"})))
+    monkeypatch.setenv("KUBELOOP_SITE_DIR", str(tmp_path))
+    command = ["--package", digest, "--to", str(tmp_path / "pod")]
+    assert [main(command), main(command)] == [0, 0]  # a pod whose containers start anew keeps its volume
+    assert verify(tmp_path / "pod/cache/packages" / digest)[1] == digest
+    assert main(["--package", "sha256-" + "0" * 64, "--to", str(tmp_path / "pod")]) != 0
+    assert "the store has no such package" in capsys.readouterr().err
 
 
 def test_a_torn_upload_is_never_a_package(site, kept):
