@@ -19,7 +19,9 @@ RETRY_S = 60.0
 """How long a server that does not answer is asked again."""
 
 _PAUSE_S = 1.0
-_ROLES_S = 5.0
+_ROLES_S = 30.0
+"""How long a server that has just restarted may refuse whom it let in before: it does not know its Roles yet."""
+
 _TIMEOUT_S = 30.0
 _APPLY = "application/apply-patch+yaml"
 _AGAIN = (429, 500, 502, 503, 504)
@@ -260,7 +262,6 @@ class Api:
             try:
                 answer = self._once(method, path, query, body, content)
             except Refused as refused:
-                # A server that has just restarted does not know its Roles yet, and refuses whom it let in before.
                 if refused.status == 403 and self._let_in and method == "GET" and time.monotonic() < unsure:
                     time.sleep(_PAUSE_S)
                     continue
@@ -273,6 +274,7 @@ class Api:
                         f"the Kubernetes API was expected to answer, and did not for {self._patience_s:.0f} s: {error}",
                         "see that the cluster is up and that the kubeconfig names the right one",
                     ) from error
+                unsure = time.monotonic() + _ROLES_S  # counted from when it is back
             else:
                 self._let_in = True
                 return answer
