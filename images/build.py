@@ -24,30 +24,42 @@ ENVIRONMENTS = {
 }
 """The extras of pyproject.toml that each image installs; alibi-detect is BSL 1.1 and so is in none of them."""
 
+_PYTHON = str(ROOT / ".venv/bin/python")
 _PIP = "pip==26.3 --hash=sha256:f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13"
 
 
 def context(name: str) -> Path:
-    """Make the build's context: requirements with hashes, their wheels, Kubeloop's own wheel, pip's."""
+    """Make the build's context: `locked/` with the lock's wheels and their hashes, `own/` with Kubeloop's wheel."""
     folder = CACHE / "context" / name
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "wheels").mkdir(parents=True)
     extras = [word for extra in ENVIRONMENTS[name] for word in ("--extra", extra)]
     export = [str(ROOT / ".venv/bin/uv"), "export", "-q", "--frozen", "--no-dev", "--no-emit-project", *extras]
-    locked = folder / "locked.txt"
-    locked.write_text(_run([*export, "--format", "requirements-txt"]), encoding="utf-8")
-    wheels = folder / "wheels"
-    python = str(ROOT / ".venv/bin/python")
-    wheel = [python, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels)]
-    # What there is as source alone becomes a wheel here, after its hash was checked: the image needs no compiler.
-    _run([*wheel, "--require-hashes", "-r", str(locked)])
-    lines = [f"{_pinned(item.name)} --hash=sha256:{_digest(item)}" for item in sorted(wheels.glob("*.whl"))]
-    (folder / "requirements.txt").write_text("\n".join(lines) + "\n", encoding="ascii")
-    (folder / "pip.txt").write_text(_PIP + "\n", encoding="ascii")
-    _run([*wheel, "--require-hashes", "-r", str(folder / "pip.txt")])
-    _run([python, "-m", "build", "-w", "-n", "-o", str(wheels), str(ROOT)])
-    shutil.copy(ROOT / "images/sbom.py", folder)
+    _locked(folder / "locked", _run([*export, "--format", "requirements-txt"]))
+    own = folder / "own"
+    shutil.rmtree(own, ignore_errors=True)
+    own.mkdir()
+    _run([_PYTHON, "-m", "build", "-w", "-n", "-o", str(own), str(ROOT)])
+    shutil.copy(ROOT / "images/sbom.py", own)
+    shutil.copy(ROOT / "images/install.sh", folder)
     return folder
+
+
+def _locked(folder: Path, text: str) -> None:
+    """Every wheel of a lock, held against its hash; a folder that is of this lock already stays as it is."""
+    whole = folder / "requirements.txt"  # written last
+    lock = folder / "lock.txt"
+    if whole.exists() and lock.read_text(encoding="utf-8") == text:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    lock.write_text(text, encoding="utf-8")
+    wheel = [_PYTHON, "-m", "pip", "wheel", "-q", "--no-deps", "--require-hashes", "-w", str(folder), "-r"]
+    # What there is as source alone becomes a wheel here, after its hash was checked: the image needs no compiler.
+    _run([*wheel, str(lock)])
+    lines = [f"{_pinned(item.name)} --hash=sha256:{_digest(item)}" for item in sorted(folder.glob("*.whl"))]
+    pip = folder / "pip.txt"
+    pip.write_text(_PIP + "\n", encoding="ascii")
+    _run([*wheel, str(pip)])
+    whole.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
 def build(name: str, base: str | None, tool: Sequence[str], tag: str) -> float:
@@ -94,7 +106,8 @@ def main() -> int:
     parser.add_argument("--registry", default="ghcr.io/kubeloop")
     chosen = parser.parse_args()
     rooted = ["--root", chosen.root, "--runroot", f"{chosen.root}-run"] if chosen.root else []
-    tool = ["docker", "build"] if chosen.tool == "docker" else ["buildah", *rooted, "bud", "--isolation", "chroot"]
+    buildah = ["buildah", *rooted, "bud", "--layers", "--isolation", "chroot"]
+    tool = ["docker", "build"] if chosen.tool == "docker" else buildah
     for name in chosen.names or ENVIRONMENTS:
         tag = f"{chosen.registry}/{name}:{_version()}"
         seconds = build(name, chosen.base, tool, tag)

@@ -26,6 +26,7 @@ DEBIAN = (
     "ethtool",
     "iproute2",
     "iptables",
+    "postgresql-15",
     "runc",
 )
 KUBERNETES = "v1.34.4"
@@ -119,7 +120,7 @@ def _image(binary: Path, tag: str, place: str) -> None:
 def environments() -> None:
     """Kubeloop's own images from `images/`, on a base made of Debian's packages, where no registry need be asked."""
     _once("base", " ".join(_BASE_PACKAGES).encode(), _base)
-    for name in ("predictor",):
+    for name in ("predictor", "pipeline", "detector"):
         _once(f"image-{name}", _sources(name), partial(_environment, name))
     _once("image-dies-late", _DIES_LATE.encode(), _dies_late)
 
@@ -128,7 +129,7 @@ def _sources(name: str) -> bytes:
     """All that an image of ours is made of."""
     listed = run("git", "-C", str(_ROOT), "ls-files", "-z", "--", "kubeloop", "components", "pipelines", "serving")
     files = [_ROOT / item for item in sorted(filter(None, listed.split("\0")))]
-    files += [_ROOT / "uv.lock", _ROOT / "images" / name / "Containerfile"]
+    files += [_ROOT / "uv.lock", _ROOT / "images/install.sh", _ROOT / "images" / name / "Containerfile"]
     return b"\0".join(file.read_bytes() for file in files if file.is_file())
 
 

@@ -16,6 +16,9 @@ CONFIG = STATE / "config"
 CLAIMS = Path("/var/lib/kubeloop-bed")
 """What a test writes here, a pod finds in its claim, at the same path; so it is none that only root may enter."""
 
+DATABASE = Path("/var/lib/kubeloop-bed-sql")
+"""PostgreSQL's files; it does not run as root, so they are not below root's home."""
+
 KUBECONFIG = PKI / "admin.kubeconfig"
 AUDIT_LOG = STATE / "audit.log"
 CONTAINERD = STATE / "containerd.sock"

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import psutil
 
-from tests.cluster.bed import configs, layout, network, pki
+from tests.cluster.bed import backing, configs, layout, network, pki
 from tests.cluster.bed.daemons import alive, end_process, inside, run, start, stop, wait_for
 
 ETCD = "http://127.0.0.1:2379"
 # The last first, so that nothing is restarted by a part that should be gone.
 _DAEMONS = (
+    *backing.DAEMONS,
     "kubelet",
     "kube-proxy",
     "coredns",
@@ -38,6 +39,7 @@ def up() -> None:
     api_server()
     _control_plane()
     _node()
+    backing.up()
     wait_for("a ready node", _node_is_ready)
 
 
@@ -146,7 +148,7 @@ def down() -> None:
     _remove_cgroups()
     for place in _STRAYS:
         shutil.rmtree(place, ignore_errors=True)
-    for folder in (layout.STATE, layout.CLAIMS):
+    for folder in (layout.STATE, layout.CLAIMS, layout.DATABASE):
         shutil.rmtree(folder, ignore_errors=True)
 
 
