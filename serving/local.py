@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from kubeloop.packaging.store import fetch
 from kubeloop.registry.champions import champion
 from kubeloop.registry.versions import search
 from kubeloop.serving import process, state
+from kubeloop.serving.companions import Companions
 from kubeloop.serving.relay import Relay, Target
 from kubeloop.serving.state import Running, running
 from kubeloop.serving.trial import replay
@@ -44,7 +46,9 @@ _MAX_BACKOFF_S = 30.0
 _BACKLOG = 1024
 
 
-def serve(site: Site, name: str, port: int, say: Callable[[str], None], follow: bool = True) -> None:
+def serve(
+    site: Site, name: str, port: int, say: Callable[[str], None], follow: bool = True, monitor: bool = False
+) -> None:
     """Serve the champion of a model until SIGINT or SIGTERM; call it in the main thread.
 
     Args:
@@ -53,6 +57,7 @@ def serve(site: Site, name: str, port: int, say: Callable[[str], None], follow: 
         port: Public port on 127.0.0.1; 0: a free one.
         say: Takes each line for the person at the terminal.
         follow: Whether a new champion takes over while it runs.
+        monitor: Whether it is watched: it logs what it answers, a sink takes labels, detectors judge windows.
 
     Raises:
         InputError: The model or a champion does not exist, it is served already, or the port is in use.
@@ -68,7 +73,8 @@ def serve(site: Site, name: str, port: int, say: Callable[[str], None], follow: 
         digest = _champion(engine, site.namespace, name)
         _not_twice(home, name)
         with _bound(port, name) as listener:
-            asyncio.run(_Supervisor(site, home, engine, name, say, listener).run(digest, follow))
+            watching = Companions(site, home, name, say) if monitor else None
+            asyncio.run(_Supervisor(site, home, engine, name, say, listener, watching).run(digest, follow))
     finally:
         engine.dispose()
 
@@ -141,6 +147,7 @@ class _Supervisor:
         name: str,
         say: Callable[[str], None],
         listener: socket.socket,
+        companions: Companions | None,
     ) -> None:
         self._site = site
         self._home = home
@@ -148,6 +155,7 @@ class _Supervisor:
         self._name = name
         self._say = say
         self._listener = listener
+        self._companions = companions
         self._port = int(listener.getsockname()[1])
         self._relay = Relay()
         self._stop = asyncio.Event()
@@ -168,12 +176,17 @@ class _Supervisor:
         server: asyncio.Server | None = None
         try:
             self._say(f"{self._name}: starting {digest[7:19]}")
+            if self._companions is not None:
+                self._companions.start(digest)
             manifest = await self._replace(digest)
             if manifest is None:
                 return
             # Until here callers wait in the backlog.
             server = await asyncio.start_server(self._relay.handle, sock=self._listener)
             self._say(f"{self._name}: {digest[7:19]} serves at http://{process.HOST}:{self._port} (Ctrl-C ends it)")
+            if self._companions is not None:
+                self._say(f"{self._name}: watched, see {self._companions.pages}")
+                self._say(f"{self._name}: what came true is posted to {self._companions.sink}/labels")
             self._say(_curl(self._port, self._name, manifest))
             await self._watch(follow)
             self._say(f"{self._name}: ending")
@@ -185,6 +198,8 @@ class _Supervisor:
         next_poll = clock()
         wanted = self._digest
         while not await self._stopped(_TICK_S):
+            if self._companions is not None:
+                self._companions.tend()
             if follow and clock() >= next_poll:
                 wanted = await self._wanted()
                 next_poll = clock() + _POLL_S
@@ -300,7 +315,9 @@ class _Supervisor:
     async def _started_anew(self, folder: Path, digest: str) -> process.Predictor | None:
         """A fresh predictor; None when a signal came while what it needs was still imported."""
         log = state.log_file(self._home, self._name, digest)
-        starting = asyncio.create_task(asyncio.to_thread(process.start, folder, self._name, log, self._home))
+        logging = () if self._companions is None else self._companions.logging
+        start = partial(process.start, folder, self._name, log, self._home, logging=logging)
+        starting = asyncio.create_task(asyncio.to_thread(start))
         if not await self._before_the_stop(starting):
             await asyncio.to_thread(warm.close)
             await asyncio.gather(starting, return_exceptions=True)
@@ -338,7 +355,8 @@ class _Supervisor:
     def _tell(self) -> None:
         standby = self._standby.digest if self._standby else ""
         since = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        state.write(self._home, self._name, self._port, self._digest, since, standby)
+        watched = ("", "") if self._companions is None else (self._companions.sink, self._companions.pages)
+        state.write(self._home, self._name, self._port, self._digest, since, standby, watched)
 
     def _keep(self, standby: "_Standby") -> None:
         """Let a predictor wait; the one that waited until now is not needed any more."""
@@ -364,6 +382,8 @@ class _Supervisor:
         for task in self._draining:
             task.cancel()
         await asyncio.gather(*(asyncio.to_thread(process.stop, started, _LEAVE_S) for started in self._started))
+        if self._companions is not None:
+            await asyncio.to_thread(self._companions.stop)
 
 
 def _prove(predictor: process.Predictor, name: str, manifest: Manifest) -> None:

@@ -30,10 +30,11 @@ class SinkProcess:
         more: Sequence[str] = (),
         before: Sequence[str] = (),
         site_dir: Path | None = None,
+        service: str = "heart",
     ) -> None:
         self.folder = folder
         self.root = folder / "home" / "log"
-        services = [{"namespace": "default", "service": "heart", "models": [m.model_dump(mode="json") for m in models]}]
+        services = [{"namespace": "default", "service": service, "models": [m.model_dump(mode="json") for m in models]}]
         self._file = folder / "services.json"
         self._file.write_text(json.dumps({"services": services}))
         self.listener = socket.socket()
