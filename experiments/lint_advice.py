@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubeloop.experiments.lint import Document, Finding, advice
+from kubeloop.experiments.lint_spec import number
 from kubeloop.experiments.template import PLACE
 
 _TRIAL = "spec.trialTemplate.trialSpec"
@@ -19,6 +20,7 @@ def check(document: Document) -> Iterator[Finding]:
     yield from _budget(spec)
     yield from _metrics(spec.get("objective") or {})
     yield from _lists(spec)
+    yield from _bounds(spec)
     template = spec.get("trialTemplate") or {}
     given = template.get("trialSpec")
     if isinstance(given, Mapping) and (given.get("apiVersion"), given.get("kind")) == (_NATIVE, "Job"):
@@ -60,6 +62,15 @@ def _lists(spec: Document) -> Iterator[Finding]:
             if '"' in value or "\\" in value:
                 message = f"{value!r} is put into the trial's JSON as it is, and breaks it"
                 yield advice("value-quote", path, message, "use values without quotes and backslashes")
+
+
+def _bounds(spec: Document) -> Iterator[Finding]:
+    for place, parameter in enumerate(spec.get("parameters") or ()):
+        space = parameter.get("feasibleSpace") or {}
+        if space.get("min") is not None and number(str(space["min"])) == number(str(space.get("max"))):
+            message = f"min and max are both {space['min']}, so there is nothing to search"
+            path = f"spec.parameters[{place}].feasibleSpace"
+            yield advice("bounds-equal", path, message, "widen them, or write the value into the trial")
 
 
 def _job(given: Mapping[str, Any], primary: Any, collector: str) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ ALGORITHMS = (
     "enas",
     "darts",
 )
+EARLY = ("medianstop",)
 """Those of the KatibConfig that Katib 0.19 is installed with."""
 
 TYPES = ("double", "int", "categorical", "discrete")
@@ -40,8 +41,8 @@ def check(document: Document) -> Iterator[Finding]:
         yield Finding("name", "metadata.name", message, "choose such a name; pods are named after it")
     yield from _counts(spec)
     yield from _objective(spec.get("objective"))
-    yield from _named(spec, "algorithm", ALGORITHMS, needed=True)
-    yield from _named(spec, "earlyStopping", ("medianstop",), needed=False)
+    yield from _algorithm(spec.get("algorithm"))
+    yield from _early_stopping(spec.get("earlyStopping"))
     policy = spec.get("resumePolicy")
     if policy not in ("", "Never", "LongRunning", "FromVolume", None):
         message = f"Never, LongRunning or FromVolume was expected, got {policy!r}"
@@ -58,19 +59,27 @@ def check(document: Document) -> Iterator[Finding]:
 
 
 def _counts(spec: Document) -> Iterator[Finding]:
-    most = spec.get("maxTrialCount")
-    for key, least in (("maxFailedTrialCount", 0), ("maxTrialCount", 1), ("parallelTrialCount", 1)):
-        count = spec.get(key)
-        if count is None:
-            continue
-        rule = {"maxFailedTrialCount": "count-failed", "maxTrialCount": "count-trials"}.get(key, "count-parallel")
-        if count < least:
-            yield Finding(rule, f"spec.{key}", f"at least {least} was expected, got {count}", f"write {least} or more")
-        elif most is not None and key != "maxTrialCount" and count > most:
-            message = f"at most maxTrialCount ({most}) was expected, got {count}"
-            yield Finding(
-                f"{rule}-most", f"spec.{key}", message, f"write {most} or less; its default is 3 for parallel"
-            )
+    failed, trials, parallel = (spec.get(key) for key in ("maxFailedTrialCount", "maxTrialCount", "parallelTrialCount"))
+    if failed is not None and failed < 0:
+        yield Finding("count-failed", "spec.maxFailedTrialCount", _least(0, failed), "write 0 or more")
+    if trials is not None and trials < 1:
+        yield Finding("count-trials", "spec.maxTrialCount", _least(1, trials), "write 1 or more")
+    if parallel is not None and parallel < 1:
+        yield Finding("count-parallel", "spec.parallelTrialCount", _least(1, parallel), "write 1 or more")
+    if trials is not None and failed is not None and failed > trials:
+        mend = f"write {trials} or less"
+        yield Finding("count-failed-most", "spec.maxFailedTrialCount", _most(trials, failed), mend)
+    if trials is not None and parallel is not None and parallel > trials:
+        mend = f"write {trials} or less; its default is 3"
+        yield Finding("count-parallel-most", "spec.parallelTrialCount", _most(trials, parallel), mend)
+
+
+def _least(least: int, got: int) -> str:
+    return f"at least {least} was expected, got {got}"
+
+
+def _most(trials: int, got: int) -> str:
+    return f"at most maxTrialCount ({trials}) was expected, got {got}"
 
 
 def _objective(objective: Any) -> Iterator[Finding]:
@@ -89,21 +98,25 @@ def _objective(objective: Any) -> Iterator[Finding]:
         yield Finding("objective-twice", f"{path}.additionalMetricNames", message, f"take {metric} out of the list")
 
 
-def _named(spec: Document, key: str, known: tuple[str, ...], *, needed: bool) -> Iterator[Finding]:
-    words, path = spec.get(key), f"spec.{key}"
-    rule = "algorithm" if key == "algorithm" else "early-stopping"
+def _algorithm(words: Any) -> Iterator[Finding]:
     if words is None:
-        if needed:
-            yield Finding(rule, path, "an algorithm was expected, got none", f"write algorithmName: {known[0]}")
-        return
-    name = words.get("algorithmName")
-    if name not in known:
-        from difflib import get_close_matches
+        mend = f"write algorithmName: {ALGORITHMS[0]}"
+        yield Finding("algorithm", "spec.algorithm", "an algorithm was expected, got none", mend)
+    elif (name := words.get("algorithmName")) not in ALGORITHMS:
+        yield Finding("algorithm-name", "spec.algorithm.algorithmName", *_unknown(name, ALGORITHMS))
 
-        near = get_close_matches(str(name), known, n=1)
-        mend = f"did you mean {near[0]}?" if near else f"write one of {', '.join(known)}"
-        message = f"an algorithm of the KatibConfig was expected, got {name!r}"
-        yield Finding(f"{rule}-name", f"{path}.algorithmName", message, mend)
+
+def _early_stopping(words: Any) -> Iterator[Finding]:
+    if words is not None and (name := words.get("algorithmName")) not in EARLY:
+        yield Finding("early-stopping-name", "spec.earlyStopping.algorithmName", *_unknown(name, EARLY))
+
+
+def _unknown(name: Any, known: tuple[str, ...]) -> tuple[str, str]:
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(name), known, n=1)
+    mend = f"did you mean {near[0]}?" if near else f"write one of {', '.join(known)}"
+    return f"an algorithm of the KatibConfig was expected, got {name!r}", mend
 
 
 def number(text: Any) -> float | None:
