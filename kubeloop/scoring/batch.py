@@ -75,7 +75,14 @@ class Scored:
     evaluator: str
 
 
-def score_file(model: Model, scorer: Scorer | None, source: Path, out: Path, batch: int = BATCH) -> Scored:
+def score_file(
+    model: Model,
+    scorer: Scorer | None,
+    source: Path,
+    out: Path,
+    batch: int = BATCH,
+    work: tuple[Path, str] | None = None,
+) -> Scored:
     """Score a CSV or Parquet file into another; `out` appears whole or not at all.
 
     Args:
@@ -84,14 +91,17 @@ def score_file(model: Model, scorer: Scorer | None, source: Path, out: Path, bat
         source: A .csv or .parquet file with the model's columns; further ones are left out.
         out: A .csv or .parquet file: `prediction`, and `probability_<class>` for each class.
         batch: Rows to work on at a time.
+        work: Folder of the batches that are done, and what the source is known by, where another run may find its rows
+            at another place; beside `out`, and by path, size and time where not given.
 
     Raises:
         InputError: A column is missing, or a file is not what its ending says.
     """
     import pyarrow as pa
 
-    parts = out.with_name(f"{out.name}.parts")
-    _same_work(parts, {"format": FORMAT, "package": model.digest, "batch": batch, **_identity(source)})
+    parts = work[0] if work else out.with_name(f"{out.name}.parts")
+    identity = {"source": work[1]} if work else _identity(source)
+    _same_work(parts, {"format": FORMAT, "package": model.digest, "batch": batch, **identity})
     rows = taken_up = 0
     try:
         for number, table in enumerate(_batches(source, model.schema, batch)):
@@ -120,7 +130,7 @@ def _same_work(parts: Path, work: dict[str, Any]) -> None:
     if told.is_file() and told.read_text(encoding="ascii") == text:
         return
     shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir()
+    parts.mkdir(parents=True)
     told.write_text(text, encoding="ascii")
 
 

@@ -27,7 +27,7 @@ def face(name: str) -> ast.FunctionDef:
 
 
 def test_all_are_here() -> None:
-    loop = [*TRAIN_TASKS, "refused", "clean_up"]
+    loop = [*TRAIN_TASKS, "refused", "clean_up", "predict"]
     assert sorted(loop) == NAMES
 
 
