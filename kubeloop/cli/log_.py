@@ -135,14 +135,15 @@ def move(home: Path | None, as_json: bool) -> None:
 @click.argument("name")
 @HOME
 @click.option("--version", help="Only rows that this version answered.")
-@click.option("--maturity", default="30d", show_default=True, metavar="AGE", help="So long a label may take.")
+@click.option("--maturity", metavar="AGE", help="So long a label may take.  [default: by the contract, else 30d]")
 @click.option("--last", metavar="AGE", help="Only rows of the last such as 90d.  [default: all]")
 @JSON
 def performance(
-    name: str, home: Path | None, version: str | None, maturity: str, last: str | None, as_json: bool
+    name: str, home: Path | None, version: str | None, maturity: str | None, last: str | None, as_json: bool
 ) -> None:
     """Show how good the answers of NAME were: measured where the truth is known and mature, estimated elsewhere."""
     from kubeloop.contract.monitoring import Labels
+    from kubeloop.monitoring.labels.taking import words_of
     from kubeloop.monitoring.log.windows import WindowKey
     from kubeloop.monitoring.performance.looking import Judging, look
     from kubeloop.store import open_engine
@@ -151,8 +152,11 @@ def performance(
     engine = open_engine(site)
     now = dt.datetime.now(dt.UTC)
     since = None if last is None else now - _age(last)
-    _age(maturity)
-    judging = Judging(Labels(maturity=maturity))
+    words = words_of(site, name) or Labels()
+    if maturity is not None:
+        _age(maturity)
+        words = words.model_copy(update={"maturity": maturity})
+    judging = Judging(words)
     facts = look(engine, WindowKey(site.namespace, name, version=version), judging, now, since).facts()
     engine.dispose()
     click.echo(json.dumps(facts) if as_json else _said(facts))

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kubeloop.contract.base import Strict
+from kubeloop.contract.data import Source
 from kubeloop.contract.durations import Duration
 
 
@@ -82,6 +83,14 @@ class Labels(Strict):
     coverage_at_least: float = Field(
         0.5, ge=0, le=1, description="Share of mature rows with a label, below which they tell nothing."
     )
+    source: Source | None = Field(
+        None, description="Where the component `labels` reads them: a file, an address or a database."
+    )
+    key: str | None = Field(
+        None, min_length=1, description="Column with the business key; if not given, labels name events by `event_id`."
+    )
+    event_id: str = Field("event_id", min_length=1, description="Column with the id of the request's event.")
+    value: str = Field("value", min_length=1, description="Column with what came true.")
 
 
 class Monitoring(Strict):

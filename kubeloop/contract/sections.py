@@ -11,7 +11,7 @@ from kubeloop.contract.estimator import CrossValidation, Estimator
 from kubeloop.contract.features import Features, Window
 from kubeloop.contract.judgement import Gate, Metrics, Slice
 from kubeloop.contract.model import Contract
-from kubeloop.contract.monitoring import Detectors
+from kubeloop.contract.monitoring import Detectors, Labels
 from kubeloop.contract.search import Search
 from kubeloop.contract.serving import Serving
 from kubeloop.contract.splitting import Split
@@ -106,6 +106,13 @@ class MonitorSection(Strict):
     """By column: what the contract allows at least and at most, where it says either."""
     detectors: Detectors
     seed: int
+
+
+class LabelsSection(Strict):
+    """For `labels`."""
+
+    name: Name
+    labels: Labels
 
 
 class DeploySection(Strict):

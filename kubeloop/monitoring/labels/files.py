@@ -1,7 +1,6 @@
 """Labels from a file: CSV, Parquet or JSON lines."""
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -35,26 +34,27 @@ class Columns:
     observed_at: str = "observed_at"
 
 
-def read_labels(path: Path, columns: Columns) -> list[Label]:
+def read_labels(path: Path, columns: Columns, kind: str | None = None) -> list[Label]:
     """The labels of a file, in its order.
 
     Args:
-        path: `.csv`, `.parquet`, `.jsonl` or `.ndjson`, UTF-8.
+        path: CSV, Parquet or JSON lines, UTF-8.
         columns: Exactly one of `event_id` and `key` is set.
+        kind: `csv`, `parquet` or `jsonl`; by the ending of the path if not given.
 
     Raises:
         InputError: The file, a column or a value is not as expected; the row is named, counted from 1.
     """
     ident = columns.event_id or columns.key
     assert ident is not None
-    table = _table(path, ident)
+    table = _table(path, ident, f".{kind}" if kind else path.suffix.lower())
     for name in (ident, columns.value):
         if name not in table.column_names:
             near = get_close_matches(name, table.column_names, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise InputError(
                 f"{path}: a column {name!r} was expected, there are {', '.join(table.column_names)}{hint}",
-                "name the columns with --event-id or --key, and --value",
+                "name the columns with --event-id or --key, and --value, or under monitoring.labels in loop.yaml",
                 file=str(path),
                 column=name,
             )
@@ -67,11 +67,10 @@ def read_labels(path: Path, columns: Columns) -> list[Label]:
     return [_label(path, number, by, *part) for number, part in enumerate(parts, start=1)]
 
 
-def _table(path: Path, ident: str) -> "pa.Table":
+def _table(path: Path, ident: str, kind: str) -> "pa.Table":
     import pyarrow as pa
     from pyarrow import csv, json, parquet
 
-    kind = path.suffix.lower()
     try:
         if kind == ".csv":
             # A key that looks like a number is text all the same: 007 is not 7.
@@ -121,8 +120,3 @@ def _moment(value: Any) -> int | None:
 
 def _bad(path: Path, number: int, what: str) -> InputError:
     return InputError(f"{path}: row {number} {what}", "mend that row; nothing was stored", file=str(path), row=number)
-
-
-def hashed(found: Sequence[Label], keys: Sequence[str | None]) -> list[Label]:
-    """Labels with their business keys as they are logged."""
-    return [label.model_copy(update={"ident": key}) for label, key in zip(found, keys, strict=True)]
