@@ -180,11 +180,8 @@ def test_a_killed_pod_comes_back_with_the_same_answers(place):
         assert over_the_wire(package_of(place, digest), "heart", post) == before
 
 
-def test_nothing_but_the_roles_verbs_was_used(place):
-    """The API server's own audit log is the witness."""
-    if not layout.AUDIT_LOG.exists():
-        pytest.skip("NO AUDIT LOG: only the bed writes one where this test can read it")
-    user = f"system:serviceaccount:{place.namespace}:kubeloop-operator"
+def used_by(user):
+    """Verbs and resources that an account asked for, and those that it was denied, by the API server's audit log."""
     used, denied = set(), []
     with layout.AUDIT_LOG.open(encoding="utf-8") as lines:
         for line in lines:
@@ -196,6 +193,13 @@ def test_nothing_but_the_roles_verbs_was_used(place):
             used.add((event["verb"], resource))
             if event.get("responseStatus", {}).get("code") == 403:
                 denied.append((event["verb"], resource))
+    return used, denied
+
+
+def test_nothing_but_the_roles_verbs_was_used(place):
+    if not layout.AUDIT_LOG.exists():
+        pytest.skip("NO AUDIT LOG: only the bed writes one where this test can read it")
+    used, denied = used_by(f"system:serviceaccount:{place.namespace}:kubeloop-operator")
     assert used <= ALLOWED
     assert used >= {("patch", "inferenceservices"), ("list", "deployments"), ("create", "services/proxy")}
     assert denied == []
