@@ -5,6 +5,7 @@ It takes what is plainly right and no more. Whatever else comes raises `Unscorab
 would give, and no mistake of a client is judged twice.
 """
 
+import struct
 from collections.abc import Sequence
 from math import isfinite
 from operator import itemgetter
@@ -15,7 +16,7 @@ import orjson
 
 from kubeloop.packaging.package import Package
 from kubeloop.scoring.errors import Unscorable
-from kubeloop.scoring.scorer import Bodies
+from kubeloop.scoring.scorer import Bodies, Words
 from kubeloop.scoring.scorer import Scorer as PlanScorer
 from kubeloop.serving.rules import Rules
 from kubeloop.serving.wire import Mode, label_datatype, output_names
@@ -60,6 +61,7 @@ class Codec:
 
     def __init__(self, package: Package, mode: Mode, name: str) -> None:
         self.rules = Rules(package.schema)
+        self._name, self._version = name, package.digest
         self._names = self.rules.names
         self._width = len(self._names)
         self._known = set(self._names)
@@ -77,10 +79,13 @@ class Codec:
         """The same from body to body in compiled code, for the plainest of requests; None where there is none."""
         if not isinstance(scorer, PlanScorer):
             return None
+        if self._datatype == "INT64" and any(abs(label) >= 2**63 for label in self._classes):
+            return None
         classes = [
-            (orjson.dumps(label), orjson.dumps(text)) for label, text in zip(self._classes, self._labels, strict=True)
+            (orjson.dumps(label), orjson.dumps(text), _packed(text, self._datatype))
+            for label, text in zip(self._classes, self._labels, strict=True)
         ]
-        return scorer.bodies(classes, self._head, self._datatype, self._outputs)
+        return scorer.bodies(Words(self._name, self._version, classes, self._datatype, self._outputs, self._head))
 
     def v1_rows(self, body: bytes) -> Rows:
         """The rows of a V1 body.
@@ -237,6 +242,23 @@ class Codec:
     def labels(scores: Scores, classes: Sequence[Any]) -> list[Any]:
         """The class of each row's largest probability, the first one on a tie."""
         return [classes[row.index(max(row))] for row in scores]
+
+
+def _packed(label: Any, datatype: str) -> bytes:
+    """A label as protocol buffers have it in a tensor's contents: a text with tag and length, a number alone."""
+    if datatype == "BYTES":
+        text = label.encode()
+        return b"\x42" + _varint(len(text)) + bytes(text)
+    return struct.pack("<d", label) if datatype == "FP64" else _varint(int(label) % 2**64)
+
+
+def _varint(number: int) -> bytes:
+    """A number, seven bits in a byte, the lowest first."""
+    made = bytearray()
+    while number >= 0x80:
+        made.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*made, number])
 
 
 def _parse(body: bytes) -> dict[str, Any]:

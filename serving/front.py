@@ -119,7 +119,7 @@ class Front:
             return self.turned_away(head, arrived)
         if self._defaults[0] is not defaults:
             self._defaults = (defaults, _joined(defaults))
-        made = self._bodies(head.v2, body)
+        made = self._bodies.answer(head.v2, body)
         return None if made is None else self._told(head, *made, arrived)
 
     def head(self, text: bytes) -> Head | None:
@@ -199,7 +199,7 @@ class Front:
 
     def _plainest(self, head: Head, body: bytes) -> tuple[bytes, int, Sequence[str]] | None:
         """What compiled code answers by itself: the body, its rows, the columns with a value outside their rules."""
-        return None if self._bodies is None or head.json_length is not None else self._bodies(head.v2, body)
+        return None if self._bodies is None or head.json_length is not None else self._bodies.answer(head.v2, body)
 
     def _rows(self, head: Head, body: bytes) -> tuple[Rows, str | None]:
         if head.v2:

@@ -1,12 +1,14 @@
-/* Bodies: requests of V1 and V2 as JSON straight into a plan's inputs, and its answers straight into JSON.
+/* Bodies: requests of V1 and V2, as JSON or as gRPC's messages, straight into a plan's inputs, and its answers back.
  *
- * See requests.c for what is taken. All else is answered with None, and the Python codec of `serving/fast.py` has it:
+ * See requests.c and messages.c for what is taken. All else is answered with None, and the Python codec of `serving/fast.py` has it:
  * each answer is the one that it would give.
  */
 #include "bodies.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { V1, V2, MESSAGE };
 
 #define LARGE (64 * 1024) /* bytes of a body that is read and scored without the interpreter's lock */
 
@@ -149,18 +151,22 @@ static size_t bound(const bodies *self, const request *asked)
         size_t v1 = (size_t)PyBytes_GET_SIZE(PyTuple_GET_ITEM(self->labels, i));
         size_t v2 = (size_t)PyBytes_GET_SIZE(PyTuple_GET_ITEM(self->texts, i));
         label = v1 > label ? v1 : label;
+        size_t packed = (size_t)PyBytes_GET_SIZE(PyTuple_GET_ITEM(self->packed, i));
         label = v2 > label ? v2 : label;
+        label = packed > label ? packed : label;
     }
     size_t row = label + 3 + (size_t)self->plan->width * (FLOAT_ROOM + 1);
     size_t around = (size_t)PyBytes_GET_SIZE(self->head) + (size_t)PyBytes_GET_SIZE(self->datatype) + 512;
+    around += (size_t)PyBytes_GET_SIZE(self->name) + (size_t)PyBytes_GET_SIZE(self->version);
     return around + (size_t)asked->id_size + (size_t)asked->rows * row;
 }
 
-static PyObject *answer_of(const bodies *self, const request *asked, int v2)
+static PyObject *answer_of(const bodies *self, const request *asked, int form)
 {
     PyObject *made = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)bound(self, asked));
     if (!made) return NULL;
-    char *from = PyBytes_AS_STRING(made), *to = v2 ? put_v2(self, asked, from) : put_v1(self, asked, from);
+    char *from = PyBytes_AS_STRING(made);
+    char *to = (form == V1 ? put_v1 : form == V2 ? put_v2 : put_message)(self, asked, from);
     if (to)
         _PyBytes_Resize(&made, to - from);
     else
@@ -180,10 +186,11 @@ static PyObject *outside_of(const bodies *self, const request *asked)
     return made;
 }
 
-static int work(const bodies *self, request *asked, int v2)
+static int work(const bodies *self, request *asked, int form, void *room)
 {
     void *scratch;
-    if (!(v2 ? read_v2 : read_v1)(self, asked)) return 0;
+    int taken = form == V1 ? read_v1(self, asked) : form == V2 ? read_v2(self, asked) : read_message(self, asked, room);
+    if (!taken) return 0;
     int32_t size = asked->rows < self->plan->block ? (int32_t)asked->rows : self->plan->block;
     double *w = plan_room(self->plan, size, &scratch);
     int scored = w && score(self->plan, asked, w, size, scratch);
@@ -191,19 +198,16 @@ static int work(const bodies *self, request *asked, int v2)
     return scored;
 }
 
-/* answer(v2, body): the answer's body, how many rows it has, and the names of columns with a value outside their rules;
- * or None, where the Python codec has to look. */
-static PyObject *bodies_answer(bodies *self, PyObject *const *given, Py_ssize_t count)
+/* A request's answer, how many rows it has, and the names of columns with a value outside their rules; or None, where the
+ * slower path has to look. */
+static PyObject *answered(const bodies *self, int form, PyObject *given)
 {
-    if (count != 2 || !PyBool_Check(given[0]) || !PyBytes_CheckExact(given[1])) {
-        PyErr_SetString(PyExc_TypeError, "whether it is V2, and the body as bytes, were expected");
-        return NULL;
-    }
-    int v2 = given[0] == Py_True, scored;
-    const char *body = PyBytes_AS_STRING(given[1]);
-    Py_ssize_t length = PyBytes_GET_SIZE(given[1]), columns = self->plan->inputs, most = length / (2 * columns) + 1;
+    const char *body = PyBytes_AS_STRING(given);
+    int scored, least = form == MESSAGE ? 1 : 2; /* bytes of a cell */
+    Py_ssize_t length = PyBytes_GET_SIZE(given), columns = self->plan->inputs, most = length / (least * columns) + 1;
     request asked = {.in = {body, body + length}, .stride = most};
-    char *room = calloc(1, (size_t)columns * (sizeof(uint32_t) + 1));
+    size_t inputs = form == MESSAGE ? message_room(self->plan) : 0;
+    char *room = calloc(1, inputs + (size_t)columns * (sizeof(uint32_t) + 1));
     asked.cells = malloc(sizeof(double) * (size_t)most * (size_t)(columns + self->plan->width));
     PyObject *made = NULL, *text, *outside;
     if (!room || !asked.cells) {
@@ -211,19 +215,19 @@ static PyObject *bodies_answer(bodies *self, PyObject *const *given, Py_ssize_t 
         goto end;
     }
     asked.made = asked.cells + most * columns;
-    asked.seen = (uint32_t *)room;
-    asked.outside = room + (size_t)columns * sizeof(uint32_t);
+    asked.seen = (uint32_t *)(room + inputs);
+    asked.outside = room + inputs + (size_t)columns * sizeof(uint32_t);
     if (length > LARGE) {
         Py_BEGIN_ALLOW_THREADS
-        scored = work(self, &asked, v2);
+        scored = work(self, &asked, form, room);
         Py_END_ALLOW_THREADS
     } else
-        scored = work(self, &asked, v2);
+        scored = work(self, &asked, form, room);
     if (!scored) {
         made = Py_NewRef(Py_None);
         goto end;
     }
-    text = answer_of(self, &asked, v2);
+    text = answer_of(self, &asked, form);
     outside = text ? outside_of(self, &asked) : NULL;
     if (outside)
         made = Py_BuildValue("(NnN)", text, asked.rows, outside);
@@ -233,6 +237,23 @@ end:
     free(asked.cells);
     free(room);
     return made;
+}
+
+/* answer(v2, body) */
+static PyObject *bodies_answer(bodies *self, PyObject *const *given, Py_ssize_t count)
+{
+    if (count == 2 && PyBool_Check(given[0]) && PyBytes_CheckExact(given[1]))
+        return answered(self, given[0] == Py_True ? V2 : V1, given[1]);
+    PyErr_SetString(PyExc_TypeError, "whether it is V2, and the body as bytes, were expected");
+    return NULL;
+}
+
+/* message(body) */
+static PyObject *bodies_message(bodies *self, PyObject *given)
+{
+    if (PyBytes_CheckExact(given)) return answered(self, MESSAGE, given);
+    PyErr_SetString(PyExc_TypeError, "a ModelInferRequest as bytes was expected");
+    return NULL;
 }
 
 /* ---- the type -------------------------------------------------------------------------------------------------- */
@@ -247,6 +268,9 @@ static void bodies_dealloc(bodies *self)
     Py_XDECREF(self->names);
     Py_XDECREF(self->labels);
     Py_XDECREF(self->texts);
+    Py_XDECREF(self->packed);
+    Py_XDECREF(self->name);
+    Py_XDECREF(self->version);
     Py_XDECREF(self->head);
     Py_XDECREF(self->datatype);
     Py_TYPE(self)->tp_free((PyObject *)self);
@@ -280,24 +304,24 @@ static int open_tables(bodies *self)
     return 0;
 }
 
-/* Bodies(program, names, low, high, labels, texts, head, datatype, predictions, probabilities)
+/* Bodies(program, names, low, high, labels, texts, packed, head, datatype, name, version, predictions, probabilities)
  *
- * low, high: buffers of a double per column. labels, texts: each class as JSON in V1 and V2; empty in regression. head:
- * how a V2 answer begins. datatype: of V2's predictions. */
+ * low, high: buffers of a double per column. labels, texts, packed: each class as JSON in V1 and V2, and as it stands in
+ * gRPC's contents; empty in regression. head: how a V2 answer begins. datatype: of V2's predictions. */
 static PyObject *bodies_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(words))
 {
-    PyObject *plan, *names, *labels, *texts, *head, *datatype;
+    PyObject *plan, *names, *labels, *texts, *packed, *head, *datatype, *name, *version;
     const char *low, *high;
     Py_ssize_t low_size, high_size;
     int predictions, probabilities;
-    if (!PyArg_ParseTuple(args, "O!O!y#y#O!O!SSpp", &program_type, &plan, &PyTuple_Type, &names, &low, &low_size, &high,
-                          &high_size, &PyTuple_Type, &labels, &PyTuple_Type, &texts, &head, &datatype, &predictions,
-                          &probabilities))
+    if (!PyArg_ParseTuple(args, "O!O!y#y#O!O!O!SSSSpp", &program_type, &plan, &PyTuple_Type, &names, &low, &low_size, &high,
+                          &high_size, &PyTuple_Type, &labels, &PyTuple_Type, &texts, &PyTuple_Type, &packed,
+                          &head, &datatype, &name, &version, &predictions, &probabilities))
         return NULL;
     Py_ssize_t columns = ((program *)plan)->inputs, classes = PyTuple_GET_SIZE(labels), limits = columns * (Py_ssize_t)sizeof(double);
     if (PyTuple_GET_SIZE(names) != columns || low_size != limits || high_size != limits ||
-        (classes && classes != ((program *)plan)->width) || PyTuple_GET_SIZE(texts) != classes || !all_bytes(labels) ||
-        !all_bytes(texts)) {
+        (classes && classes != ((program *)plan)->width) || PyTuple_GET_SIZE(texts) != classes ||
+        PyTuple_GET_SIZE(packed) != classes || !all_bytes(labels) || !all_bytes(texts) || !all_bytes(packed)) {
         PyErr_SetString(PyExc_ValueError, "as many names and limits as columns, as many labels as answers were expected");
         return NULL;
     }
@@ -307,6 +331,9 @@ static PyObject *bodies_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
     self->names = Py_NewRef(names);
     self->labels = Py_NewRef(labels);
     self->texts = Py_NewRef(texts);
+    self->packed = Py_NewRef(packed);
+    self->name = Py_NewRef(name);
+    self->version = Py_NewRef(version);
     self->head = Py_NewRef(head);
     self->datatype = Py_NewRef(datatype);
     self->predictions = predictions;
@@ -323,7 +350,8 @@ static PyObject *bodies_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
 }
 
 static PyMethodDef bodies_methods[] = {
-    {"answer", (PyCFunction)(void (*)(void))bodies_answer, METH_FASTCALL, "A request's body to its answer's."},
+    {"answer", (PyCFunction)(void (*)(void))bodies_answer, METH_FASTCALL, "A request's JSON to its answer's."},
+    {"message", (PyCFunction)bodies_message, METH_O, "A ModelInferRequest to its ModelInferResponse."},
     {NULL, NULL, 0, NULL}};
 
 PyTypeObject bodies_type = {

@@ -4,6 +4,8 @@
 
 #include "native.h"
 
+#define MOST_ROWS (1 << 30)
+
 typedef struct {
     const char *text; /* NULL: empty */
     Py_ssize_t size;
@@ -18,7 +20,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     program *plan;
-    PyObject *names, *labels, *texts, *head, *datatype; /* what the tables and the answers point into */
+    PyObject *names, *labels, *texts, *packed, *head, *datatype, *name, *version; /* what tables and answers point into */
     table by_name;
     table *by_text; /* per input */
     double *low, *high;
@@ -46,5 +48,10 @@ HIDDEN entry *table_find(const table *in, const char *text, Py_ssize_t size);
 /* Read a body into `asked`; 1, or 0 where it is left to the slower path. Need no lock. */
 HIDDEN int read_v1(const bodies *self, request *asked);
 HIDDEN int read_v2(const bodies *self, request *asked);
+
+/* The same for a message of gRPC, with `room` of `message_room` bytes. */
+HIDDEN size_t message_room(const program *plan);
+HIDDEN int read_message(const bodies *self, request *asked, void *room);
+HIDDEN char *put_message(const bodies *self, const request *asked, char *to);
 
 #endif

@@ -10,8 +10,6 @@
 #include <math.h>
 #include <string.h>
 
-#define MOST_ROWS (1 << 30)
-
 enum { ANY, FLOATS, INTEGERS, BOOLEANS }; /* what a V2 datatype allows as cells; BYTES, and V1: any */
 
 /* ---- tokens: each returns 1, or 0 where the request is left to the slower path ----------------------------------- */

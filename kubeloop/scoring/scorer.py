@@ -1,7 +1,8 @@
 """The scorer of a package: rows as they come in, answers as they go out, by the plan alone."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,11 +14,43 @@ from kubeloop.scoring.errors import Unscorable
 from kubeloop.scoring.operations import CODES, run
 from kubeloop.scoring.plan import Floats, Plan, read_plan
 
-__all__ = ["Bodies", "Scorer", "Unscorable", "load_scorer"]
+__all__ = ["Answered", "Bodies", "Scorer", "Unscorable", "Words", "load_scorer"]
 
-Bodies = Callable[[bool, bytes], tuple[bytes, int, tuple[str, ...]] | None]
-"""Whether it is V2, and a request's body, to the answer's body, its rows, and the names of the columns with a value
-outside their rules; None: it is not plainly right, or not plain enough, and `score_rows` has to be asked."""
+Answered = tuple[bytes, int, tuple[str, ...]] | None
+"""An answer's body, its rows, and the names of the columns with a value outside their rules; None: the request is not
+plainly right, or not plain enough, and `score_rows` has to be asked."""
+
+
+class Bodies(Protocol):
+    """A plan behind the wire, without a Python object between."""
+
+    def answer(self, v2: bool, body: bytes, /) -> Answered:
+        """Answer V1 or V2 as JSON."""
+
+    def message(self, body: bytes, /) -> Answered:
+        """Answer V2 as gRPC's ModelInferRequest."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """What an endpoint's answers say beside the scores.
+
+    Attributes:
+        name: The model's.
+        version: The model's.
+        classes: In the order of the probabilities, each as JSON in V1 and in V2, and as it stands in gRPC's contents;
+            empty in regression.
+        datatype: Of V2's predictions.
+        outputs: V2's, by name.
+        head: How a V2 answer begins.
+    """
+
+    name: str
+    version: str
+    classes: Sequence[tuple[bytes, bytes, bytes]]
+    datatype: str
+    outputs: Sequence[str]
+    head: bytes
 
 
 class HasPlan(Protocol):
@@ -67,20 +100,8 @@ class Scorer:
         """`native` or `numpy`."""
         return "numpy" if self._program is None else "native"
 
-    def bodies(
-        self, classes: Sequence[tuple[bytes, bytes]], head: bytes, datatype: str, outputs: Sequence[str]
-    ) -> Bodies | None:
-        """Requests of V1 and V2 to their answers, without a Python object between.
-
-        Args:
-            classes: In the order of the probabilities, each as JSON in V1 and in V2; empty in regression.
-            head: How a V2 answer begins.
-            datatype: Of V2's predictions.
-            outputs: V2's, by name.
-
-        Returns:
-            None where the evaluator is not compiled, or could not hold the schema's texts.
-        """
+    def bodies(self, words: Words) -> Bodies | None:
+        """Requests of V1 and V2 to their answers; None where the evaluator is not compiled, or a text is no UTF-8."""
         if self._program is None:
             return None
         from kubeloop.scoring import _native  # type: ignore[attr-defined,unused-ignore]
@@ -96,13 +117,14 @@ class Scorer:
                 self._program,
                 tuple(column["name"] for column in self._schema),
                 *limits,
-                tuple(v1 for v1, _ in classes),
-                tuple(v2 for _, v2 in classes),
-                head,
-                datatype.encode("ascii"),
-                "predictions" in outputs,
-                "probabilities" in outputs,
-            ).answer
+                *(tuple(each[place] for each in words.classes) for place in range(3)),
+                words.head,
+                words.datatype.encode("ascii"),
+                words.name.encode(),
+                words.version.encode(),
+                "predictions" in words.outputs,
+                "probabilities" in words.outputs,
+            )
         except UnicodeEncodeError:
             return None
         return made

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 from kubeloop.learning.inputs import InputColumn, to_frame
 from kubeloop.scoring.compile import compile_plan
 from kubeloop.scoring.errors import Unscorable
-from kubeloop.scoring.scorer import Bodies, Scorer
+from kubeloop.scoring.scorer import Answered, Bodies, Scorer
 from kubeloop.serving.fast import Codec
 from tests.serving import fuzzing
 
@@ -68,7 +69,11 @@ def made(schema: Any) -> tuple[Codec, Scorer]:
     return Codec(package(schema, "binary"), "both", "toy"), Scorer(compile_plan(fitted(schema), schema), schema)
 
 
-def compiled(codec: Codec, scorer: Scorer) -> Bodies:
+def compiled(codec: Codec, scorer: Scorer) -> Callable[[bool, bytes], Answered]:
+    return bodies(codec, scorer).answer
+
+
+def bodies(codec: Codec, scorer: Scorer) -> Bodies:
     found = codec.compiled(scorer)
     if found is None:
         pytest.skip("no compiler made the evaluator")
@@ -76,12 +81,12 @@ def compiled(codec: Codec, scorer: Scorer) -> Bodies:
 
 
 @pytest.fixture(scope="module")
-def plain() -> tuple[Codec, Scorer, Bodies]:
+def plain() -> tuple[Codec, Scorer, Callable[[bool, bytes], Answered]]:
     codec, scorer = made(SCHEMA)
     return codec, scorer, compiled(codec, scorer)
 
 
-def by_python(codec: Codec, scorer: Scorer, v2: bool, body: bytes) -> tuple[bytes, int, tuple[str, ...]] | None:
+def by_python(codec: Codec, scorer: Scorer, v2: bool, body: bytes) -> Answered:
     """What the Python codec makes of a body; None where it leaves it to the careful path."""
     try:
         rows, request_id = codec.v2_rows(body) if v2 else (codec.v1_rows(body), None)
