@@ -30,6 +30,16 @@ def document_of(event: Event) -> tuple[dict[str, Any], bytes]:
     """
     if event.document is not None:
         return _an_object(event.document), b""
+    if event.metadata:
+        return _told(event)
+    try:  # nearly every body is plain JSON
+        return _an_object(orjson.loads(event.body)), b""
+    except orjson.JSONDecodeError:
+        return _told(event)
+
+
+def _told(event: Event) -> tuple[dict[str, Any], bytes]:
+    """What a body is that may be more than JSON."""
     body = event.body
     if body[:2] == _GZIP:
         body = _unzipped(body)
