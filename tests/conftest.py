@@ -76,7 +76,7 @@ def no_process_left_behind() -> Iterator[None]:
     """Fail the session when a process that a test started outlives it, and end what is left."""
     mark = os.environ[MARK] = f"{os.getpid()}-{secrets.token_hex(8)}"
     yield
-    _, alive = psutil.wait_procs(left_over(mark), timeout=5)
+    _, alive = psutil.wait_procs(left_over(mark), timeout=10)
     told = [f"{process.pid}: {' '.join(process.cmdline())}" for process in alive if process.is_running()]
     for process in alive:
         process.kill()

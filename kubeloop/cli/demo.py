@@ -18,7 +18,7 @@ from kubeloop.errors import InputError, KubeloopError, PermanentError
 EXAMPLE = Path("examples/heart")
 FLIGHTS = Path("examples/flights")
 OUT = Path("out/demo")
-START_S = 60.0
+START_S = 120.0
 
 
 def main(bad: str) -> int:

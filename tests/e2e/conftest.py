@@ -40,7 +40,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def run_command(
-    *arguments: str | Path, cwd: Path, timeout: float = 240, extra: Mapping[str, str] = MappingProxyType({})
+    *arguments: str | Path, cwd: Path, timeout: float = 800, extra: Mapping[str, str] = MappingProxyType({})
 ) -> Said:
     done = subprocess.run(
         [sys.executable, "-m", "kubeloop.cli.main", *map(str, arguments)],

@@ -127,7 +127,7 @@ def test_serve_prints_a_curl_line_that_works_and_ends_cleanly(
         assert served["probabilities"][0][1] == here["probability_1"]
     finally:
         server.send_signal(signal.SIGINT)
-        server.wait(timeout=30)
+        server.wait(timeout=180)
         if server.stdout:
             server.stdout.close()
     assert orphans(heart / ".kubeloop") == []
@@ -139,7 +139,7 @@ def ask(url: str, body: dict[str, Any]) -> Any:
     import urllib.request
 
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=180) as answer:
         return json.loads(answer.read())
 
 

@@ -14,7 +14,7 @@ import pytest
 from kubeloop.pipelines.arguments import TRAIN_TASKS
 from kubeloop.site.processes import orphans
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 
 def kill_at(step: str, folder: Path, environment: dict[str, str]) -> None:
@@ -28,7 +28,7 @@ def kill_at(step: str, folder: Path, environment: dict[str, str]) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not any((run / f"{step}.json").exists() for run in set(records.glob("*")) - before):
         assert command.poll() is None, f"the run ended before {step} began"
         assert time.monotonic() < deadline, f"{step} never began"

@@ -157,17 +157,17 @@ def asked(project: Path, environment: dict[str, str]) -> str:
         return "\n".join(ask(port, row, log) for row in rows)
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=180)
 
 
 def ask(port: int, row: dict[str, Any], log: Path) -> str:
     body = json.dumps({"instances": [row]}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models/planted:predict", body)
     request.add_header("Content-Type", "application/json")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while True:
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=180) as answer:
                 return str(answer.status)
         except urllib.error.HTTPError as error:
             if error.code != 503 or time.monotonic() > deadline:

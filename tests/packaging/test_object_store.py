@@ -36,7 +36,7 @@ def endpoint() -> Iterator[str]:
     try:
         while True:
             try:
-                urllib.request.urlopen(f"{url}/moto-api/data.json", timeout=1).read()
+                urllib.request.urlopen(f"{url}/moto-api/data.json", timeout=60).read()
                 break
             except OSError:
                 assert child.poll() is None
@@ -45,7 +45,7 @@ def endpoint() -> Iterator[str]:
         yield url
     finally:
         child.terminate()
-        child.wait(timeout=20)
+        child.wait(timeout=180)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def site(endpoint: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypa
         secret="${secret:s3-secret}",
     )
     found = laptop(tmp_path / "home").model_copy(update={"store": f"s3://{bucket}/root", "objects": objects})
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{bucket}", method="PUT"), timeout=20).read()
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{bucket}", method="PUT"), timeout=180).read()
     return found
 
 

@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         while True:
             try:
-                urllib.request.urlopen(f"{url}/health", timeout=2).read()
+                urllib.request.urlopen(f"{url}/health", timeout=60).read()
                 break
             except OSError:
                 assert child.poll() is None, (folder / "log").read_text()
@@ -44,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
     finally:
         child.terminate()
-        child.wait(timeout=30)
+        child.wait(timeout=180)
 
 
 def test_a_server_by_url_knows_versions_and_aliases(server, engine, site, packages, now):

@@ -159,7 +159,7 @@ def test_two_promoters_without_a_common_lock_still_make_one_champion(
     def apply(folder):
         found = endpoint.apply(folder)
         if champion(engine, "default", "heart") is None:
-            both_applied.wait(timeout=20)
+            both_applied.wait(timeout=180)
         return found
 
     def race(digest):

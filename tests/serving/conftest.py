@@ -121,7 +121,7 @@ def endpoint(packages: tuple[Path, Path], tmp_path_factory: pytest.TempPathFacto
     running = process.start(packages[0], NAME, folder / "log", folder)
     try:
         process.wait_ready(running)
-        with httpx.Client(base_url=running.url, timeout=20) as client:
+        with httpx.Client(base_url=running.url, timeout=180) as client:
             yield Endpoint(running, client, read_package(packages[0]))
     finally:
         process.stop(running)
@@ -149,25 +149,25 @@ class Plain:
 
 @dataclass(frozen=True)
 class Fast:
-    """A server of this process with a scorer, and what its connections share."""
+    """A server of this process with a scorer, and what its connections share; `limit` holds for new ones."""
 
     port: int
     scorer: Plain
     front: Any
     tally: Any
     loop: Any
+    limit: dict[str, float]
 
     def post(self, path: str, body: bytes, **headers: str) -> httpx.Response:
         named = {"content-type": "application/json"} | {key.replace("_", "-"): text for key, text in headers.items()}
-        return httpx.post(f"http://127.0.0.1:{self.port}{path}", content=body, headers=named, timeout=20)
+        return httpx.post(f"http://127.0.0.1:{self.port}{path}", content=body, headers=named, timeout=180)
 
 
 @pytest.fixture(scope="session")
 def fast(packages: tuple[Path, Path]) -> Iterator[Fast]:
-    """The fast path, the door behind it, and behind that an application that knows nothing; limits of half a second."""
+    """The fast path, the door behind it, and behind that an application that knows nothing."""
     import asyncio
     import threading
-    from functools import partial
 
     import uvicorn
 
@@ -190,14 +190,19 @@ def fast(packages: tuple[Path, Path]) -> Iterator[Fast]:
     tally = Tally(NAME)
     tally.columns = model.codec.rules.names
     fronts: list[Any] = []
+    limit = {"seconds": 180.0}
+
+    def protocol(*given: Any, **named: Any) -> FastProtocol:
+        return FastProtocol(*given, **named, front=lambda: fronts[0] if fronts else None, time_limit_s=limit["seconds"])
+
     loop = asyncio.new_event_loop()
     config = uvicorn.Config(
         Door(nothing, model, tally, request_ids()),
         port=0,
         lifespan="off",
         log_config=None,
-        timeout_keep_alive=5,
-        http=partial(FastProtocol, front=lambda: fronts[0] if fronts else None, time_limit_s=0.5),  # type: ignore[arg-type]
+        timeout_keep_alive=180,
+        http=protocol,  # type: ignore[arg-type]
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(),))
@@ -207,7 +212,7 @@ def fast(packages: tuple[Path, Path]) -> Iterator[Fast]:
         while not server.started:
             thread.join(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Fast(port, scorer, fronts[0], tally, loop)
+        yield Fast(port, scorer, fronts[0], tally, loop, limit)
     finally:
         server.should_exit = True
         thread.join(20)

@@ -40,5 +40,5 @@ def moved_though_killed(site: Site, engine: Any, answers: dict[str, Any], border
     row = champion(engine, "default", NAME).digest
     until(lambda: running(site.home)[0].digest == row)
     url = f"{running(site.home)[0].url}/v1/models/{NAME}:predict"
-    assert httpx.post(url, json={"instances": [ROW]}, timeout=30).json()["probabilities"] == answers[row]
+    assert httpx.post(url, json={"instances": [ROW]}, timeout=180).json()["probabilities"] == answers[row]
     return bool(row == other)

@@ -33,7 +33,7 @@ ROW = {"age": 61.5, "dose": 0.25, "ward": "north", "smoker": True}
 LIMIT_S = 10.0
 
 
-def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
+def until(what: Callable[[], Any], seconds: float = 240.0) -> Any:
     """The first true answer; polls, for other processes do the work."""
     end = time.monotonic() + seconds
     while not (found := what()):
@@ -47,7 +47,7 @@ def kubeloop(site: Site, *words: str) -> dict[str, Any]:
         [sys.executable, "-m", "kubeloop.cli.main", *words, "--home", str(site.home), "--json"],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -67,7 +67,7 @@ def serving(site: Site) -> Iterator["subprocess.Popen[bytes]"]:
         yield child
     finally:
         child.send_signal(signal.SIGINT)
-        child.wait(timeout=40)
+        child.wait(timeout=180)
 
 
 class Load:
@@ -99,12 +99,12 @@ class Load:
         return max(later - earlier for earlier, later in itertools.pairwise(times))
 
     def _ask(self, url: str, keep: bool) -> None:
-        client = httpx.Client(base_url=url, timeout=30)
+        client = httpx.Client(base_url=url, timeout=180)
         while not self._stop.wait(0.01):
             try:
                 if not keep:
                     client.close()
-                    client = httpx.Client(base_url=url, timeout=30)
+                    client = httpx.Client(base_url=url, timeout=180)
                 given = client.post(f"/v1/models/{NAME}:predict", json={"instances": [ROW]})
                 assert given.status_code == 200, given.text
                 digest = next(key for key, value in self._answers.items() if value == given.json()["probabilities"])

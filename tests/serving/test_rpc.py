@@ -90,28 +90,28 @@ def counted(tally: Tally) -> dict[str, float]:
 def test_answers_are_the_packages(served: tuple[Any, PackageModel, Tally]) -> None:
     call, model, tally = served
     expected = model.package.predict([ROW])
-    answer = call(request(id="r-1"), timeout=20)
+    answer = call(request(id="r-1"), timeout=180)
     assert (answer.model_name, answer.model_version, answer.id) == ("toy", model.version, "r-1")
     labels, probabilities = answer.outputs
     assert [text.decode() for text in labels.contents.bytes_contents] == expected.labels.tolist()
     assert list(probabilities.shape) == [1, 2]
     assert np.abs(np.array(probabilities.contents.fp64_contents) - expected.probabilities[0]).max() <= 1e-12
     assert counted(tally)["200"] >= 1
-    again = call(request(), timeout=20)
+    again = call(request(), timeout=180)
     assert again.id == ""
 
 
 def test_raw_contents_and_missing_values(served: tuple[Any, PackageModel, Tally]) -> None:
     call, model, _ = served
     wanted = model.package.predict([{**ROW, "dose": None}]).probabilities[0]
-    plain = call(request({**ROW, "dose": float("nan")}), timeout=20)
+    plain = call(request({**ROW, "dose": float("nan")}), timeout=180)
     packed = request()
     for item in packed.inputs:
         item.ClearField("contents")
     packed.raw_input_contents.extend(
         [np.array([61.5]).tobytes(), np.array([np.nan]).tobytes(), b"\x05\x00\x00\x00north", b"\x01"]
     )
-    raw = call(packed, timeout=20)
+    raw = call(packed, timeout=180)
     for found in (list(plain.outputs[1].contents.fp64_contents), list(raw.outputs[1].contents.fp64_contents)):
         assert np.abs(np.array(found or np.frombuffer(raw.raw_output_contents[1])) - wanted).max() <= 1e-12
 
@@ -147,7 +147,7 @@ def another_model() -> Any:
 )
 def test_wrong_requests(served: tuple[Any, PackageModel, Tally], made: Any, code: Any, says: str) -> None:
     with pytest.raises(grpc.RpcError, match=says) as raised:
-        served[0](made, timeout=20)
+        served[0](made, timeout=180)
     assert raised.value.code() == code  # type: ignore[attr-defined]
     status = "404" if code == grpc.StatusCode.NOT_FOUND else "400"
     assert counted(served[2])[status] >= 1

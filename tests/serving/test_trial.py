@@ -1,7 +1,10 @@
 """The trial: what it accepts, and what it catches."""
 
+import dataclasses
 import json
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,17 +62,37 @@ def test_a_predictor_that_ends_is_told_with_its_last_lines(tmp_path: Path) -> No
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+def full_pipe(place: Path) -> int:
+    """A named pipe into which nothing more can be written until somebody reads; its reading end."""
+    os.mkfifo(place)
+    reader = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(place, os.O_WRONLY | os.O_NONBLOCK)
+    with suppress(BlockingIOError):
+        while os.write(writer, bytes(4096)):
+            pass
+    os.close(writer)
+    os.set_blocking(reader, True)
+    return reader
+
+
 def test_not_ready_until_loaded(packages: tuple[Path, Path], tmp_path: Path) -> None:
+    """Loading says that the package is not signed, and is held up where it says so."""
+    reader = full_pipe(tmp_path / "log")
     running = process.start(packages[0], "toy", tmp_path / "log", tmp_path)
     try:
-        with httpx.Client(base_url=running.url, timeout=60) as client:
+        with httpx.Client(base_url=running.url, timeout=180) as client:
             assert client.get("/v2/health/ready").status_code == 503
             assert client.post("/v1/models/toy:predict", json={"instances": []}).headers["retry-after"] == "1"
             assert client.get("/v2/health/live").status_code == 200
-        with pytest.raises(PermanentError, match="should be ready within 0 s"):
-            process.wait_ready(running, deadline_s=0.0)
+            with pytest.raises(PermanentError, match="should be ready within 0 s"):
+                process.wait_ready(dataclasses.replace(running, log=tmp_path / "none"), deadline_s=0.0)
+            while not (said := os.read(reader, 4096)).strip(b"\0"):
+                assert said, "it has ended"
+            process.wait_ready(running)
+            assert client.get("/v2/health/ready").status_code == 200
     finally:
         process.stop(running)
+        os.close(reader)
 
 
 def test_regression_and_labels_alone(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from kubeloop.serving.tally import Tally, shared_memory
 BODY = {"instances": [{"age": 61.5, "dose": 0.25, "ward": "north", "smoker": True}]}
 
 
-def until(condition: Any, seconds: float = 120.0) -> None:
+def until(condition: Any, seconds: float = 240.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -78,7 +78,7 @@ def served(packages: tuple[Path, Path], tmp_path: Path) -> Iterator[tuple["subpr
 def ready(url: str, wanted: int) -> bool:
     """Whether so many fresh connections in a row find a worker that is ready: the kernel spreads them."""
     try:
-        return all(httpx.get(f"{url}/v2/health/ready", timeout=5).status_code == 200 for _ in range(wanted))
+        return all(httpx.get(f"{url}/v2/health/ready", timeout=60).status_code == 200 for _ in range(wanted))
     except httpx.HTTPError:
         return False
 
@@ -90,10 +90,10 @@ def test_two_workers_serve_die_and_drain(served: tuple["subprocess.Popen[bytes]"
     workers = psutil.Process(child.pid).children()
     assert len(workers) == 2
     for _ in range(20):
-        assert httpx.post(f"{url}/v1/models/toy:predict", json=BODY).status_code == 200
+        assert httpx.post(f"{url}/v1/models/toy:predict", json=BODY, timeout=180).status_code == 200
 
     def counted() -> float:
-        lines = httpx.get(f"{url}/metrics").text.splitlines()
+        lines = httpx.get(f"{url}/metrics", timeout=180).text.splitlines()
         return sum(float(x.split()[-1]) for x in lines if x.startswith("kubeloop_requests_total") and 'code="200"' in x)
 
     assert {counted() for _ in range(8)} == {20.0}  # whoever is asked
@@ -105,7 +105,7 @@ def test_two_workers_serve_die_and_drain(served: tuple["subprocess.Popen[bytes]"
     stop = threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=url) as client:
+        with httpx.Client(base_url=url, timeout=180) as client:
             while not stop.is_set():
                 try:
                     answer = client.post("/v1/models/toy:predict", json=BODY)
@@ -118,7 +118,7 @@ def test_two_workers_serve_die_and_drain(served: tuple["subprocess.Popen[bytes]"
     for thread in asking:
         thread.start()
     child.send_signal(signal.SIGTERM)
-    assert child.wait(60) == 0
+    assert child.wait(180) == 0
     stop.set()
     for thread in asking:
         thread.join()

@@ -117,7 +117,7 @@ def fuzz(endpoint: Any, seed: int, count: int) -> None:
         began = time.monotonic()
         answer = (endpoint.v2 if v2 else endpoint.v1)(body)
         assert answer.status_code in (200, 400), (seed, body, answer.text)
-        assert time.monotonic() - began < 10, (seed, body)
+        assert time.monotonic() - began < 60, (seed, body)
         assert not any(word in answer.text for word in INSIDES), (body, answer.text)
         error = answer.json().get("error", "")
         parsed += "not JSON" not in error

@@ -123,7 +123,7 @@ def test_children_of_the_ended_are_ended_too(home, own):
 def test_one_bound_to_its_parent_dies_with_it(home, own):
     owner, child = own(how="bound")
     _kill(owner)
-    psutil.wait_procs([child], timeout=10)
+    psutil.wait_procs([child], timeout=180)
     assert _gone(child)
     assert orphans(home) == []
 

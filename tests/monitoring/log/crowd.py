@@ -51,7 +51,7 @@ class Crowd:
             time.sleep(0.002)
 
     def _run(self, number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=180)
         count = 0
         while not self._ending.is_set():
             count += 1

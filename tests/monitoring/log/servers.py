@@ -53,7 +53,7 @@ class Postgres:
                 process.send_signal(signal.SIGKILL)
             except psutil.NoSuchProcess:
                 continue
-        psutil.wait_procs(family, timeout=10)
+        psutil.wait_procs(family, timeout=180)
 
     def remove(self) -> None:
         """End it and remove its files."""
