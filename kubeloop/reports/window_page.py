@@ -108,7 +108,7 @@ def _group(service: str, version: str, stream: str, found: Sequence[Facts]) -> d
                 "state": _state(window),
                 "href": f"windows/{quote(text(window.get('id')) or '', safe='')}",
                 "number": count(window.get("number")),
-                "span": _span(window),
+                "span": _brief_span(window),
                 "rows": count(window.get("rows")) or 0,
                 "told": ", ".join(str(name) for name in items(window.get("told"))) or "\N{EN DASH}",
                 "present": ", ".join(str(name) for name in items(window.get("present"))) or "\N{EN DASH}",
@@ -174,6 +174,15 @@ def _span(window: Facts) -> str:
     return " to ".join(end for end in ends if end)
 
 
+def _brief_span(window: Facts) -> str:
+    """To the minute, and the year once."""
+    try:
+        first, last = (dt.datetime.fromisoformat(text(window.get(name)) or "") for name in ("from", "to"))
+    except ValueError:
+        return ""
+    return f"{first.day} {first:%b %Y %H:%M} to {last.day} {last:%b %H:%M}"
+
+
 def _moment(words: str | None) -> str:
     try:
         return moment(dt.datetime.fromisoformat(words or ""))
@@ -191,7 +200,7 @@ def _signal(signal: Facts, present: set[str]) -> dict[str, Any]:
     words = WORDS.get(kind, kind)
     found = {part: number(signal.get(part)) for part in ("statistic", "effect", "corrected")}
     return {
-        "words": f"{column} {words}" if column else words,
+        "words": words if not column or signal.get("group") == "labels" else f"{column} {words}",
         "name": name,
         "told": bool(signal.get("told")),
         "confirmed": name in present,
@@ -208,6 +217,8 @@ def _figures(window: Facts) -> list[dict[str, Any]]:
         if not svg:
             continue
         note = "; ".join(f"{i} {label}" for i, label in enumerate(labels, start=1))
+        if not labels and (beyond := max(0.0, 1 - now[-1])) > max(0.05, 2 * (1 - training[-1])):
+            note = f"Of the window {percent(round(beyond, 3))} lie beyond the last value drawn"
         missing = numbers(shape.get("missing"))
         if len(missing) == 2 and max(missing) > 0:
             lacking = f"Without a value: {percent(missing[0])} in training, {percent(missing[1])} here"

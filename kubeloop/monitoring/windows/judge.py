@@ -123,7 +123,7 @@ def _none(values: NDArray[Any]) -> bool:
 
 
 def _strange(family: Family, window: Encoded, columns: set[str]) -> list[str]:
-    """Columns of the window that have no value, or only one where training had many."""
+    """Columns of the window that have no value, or lie in one bin where training had many."""
     notes = []
     for place, column in enumerate(family.columns):
         if column.name not in columns:
@@ -133,5 +133,7 @@ def _strange(family: Family, window: Encoded, columns: set[str]) -> list[str]:
         if not present.size:
             notes.append(f"{column.name} has no value in any row")
         elif np.all(present == present[0]) and np.count_nonzero(family.bins[place, :MISSING]) > 1:
-            notes.append(f"{column.name} is the same in every row")
+            # Of a number only its bin is known here: all that lies above training is in the last one.
+            held = "is the same" if column.edges is None else "lies in one and the same bin of training"
+            notes.append(f"{column.name} {held} in every row")
     return notes

@@ -124,7 +124,9 @@ def test_windows_too_small_are_not_judged_and_that_is_said(judge: Judge, rows: i
 
 def test_empty_and_constant_columns_are_said(judge: Judge) -> None:
     verdict = judge.inputs(world(np.random.default_rng(0), 400).assign(x=1.0, y=np.nan))
-    assert {"x is the same in every row", "y has no value in any row"} <= set(verdict.notes)
+    assert {"x lies in one and the same bin of training in every row", "y has no value in any row"} <= set(
+        verdict.notes
+    )
     assert {"drift:x", "missing:y"} <= set(verdict.document()["told"])
     assert next(one for one in verdict.document()["signals"] if one["name"] == "drift:y")["statistic"] is None
 
