@@ -19,6 +19,10 @@ OLDEST = (1, 29)
 """KServe 0.20's own minimum."""
 
 KATIB_LABEL = "katib.kubeflow.org/metrics-collector-injection"
+PSEUDONYM_KEY = "pseudonym-key"
+"""What makes pseudonyms out of personal values; a laptop makes its own, a cluster's is in the Secret."""
+
+_KATIB_CONFIG = "/api/v1/namespaces/kubeflow/configmaps/katib-config"
 _CONFIG = "/api/v1/namespaces/kserve/configmaps/inferenceservice-config"
 _NEEDED = (
     *((verb, "serving.kserve.io", "inferenceservices") for verb in ("get", "create", "patch", "delete")),
@@ -60,6 +64,8 @@ def examine(site: Site) -> Iterator[Look]:
     told = "this account has every verb of its Role" if not missing else f"this account may not: {', '.join(missing)}"
     yield Look("rights", told, _BIND if missing else "")
     yield from _safely("namespace", lambda: _namespace(api))
+    yield from _safely("secrets", lambda: _secrets(api, site))
+    yield from _safely("Katib", lambda: _katib(api))
     yield from _safely("pods", lambda: _pods(api))
 
 
@@ -131,6 +137,57 @@ def _namespace(api: Api) -> Look:
     return Look("namespace", told, "run `kubeloop install` again: it sets them" if lacking else "")
 
 
+def _secrets(api: Api, site: Site) -> Look:
+    """Whether the Secret has a value for every reference of the Site; values are not looked at."""
+    assert site.cluster is not None  # `connect` refuses such a Site
+    name = site.cluster.settings
+    wanted = set(re.findall(r"\$\{secret:([^}]+)\}", site.model_dump_json()))
+    try:
+        there = set(api.read(f"/api/v1/namespaces/{api.namespace}/secrets/{name}").get("data") or {})
+    except Refused as refused:
+        if refused.status == 403:
+            return Look("secrets", f"{name}; what it holds cannot be seen by this account, and should not be")
+        there = set()
+    lacking = sorted(wanted - there)
+    if lacking:
+        files = " ".join(f"--from-file={key}" for key in sorted(wanted | there))
+        make = f"kubectl -n {api.namespace} create secret generic {name} {files} --dry-run=client -o yaml"
+        return Look(
+            "secrets",
+            f"the Secret {name} lacks {', '.join(lacking)}",
+            f"write each value to a file of its name, then {make} | kubectl apply -f -",
+        )
+    told = f"the Secret {name} has all that the Site refers to" if wanted else "the Site refers to none"
+    if PSEUDONYM_KEY not in there:
+        told += f"; without {PSEUDONYM_KEY}, a contract that asks for pseudonyms is refused in pods"
+    return Look("secrets", told)
+
+
+def _katib(api: Api) -> Look:
+    """Whether Katib's own pods may run in a namespace that holds to Pod Security `restricted`."""
+    import yaml
+
+    try:
+        api.read("/apis/kubeflow.org/v1beta1")
+    except Refused:
+        return Look("Katib", "not here: a search runs where it is started")
+    try:
+        text = str(api.read(_KATIB_CONFIG)["data"]["katib-config.yaml"])
+    except (Refused, KeyError):
+        return Look("Katib", "v1beta1; its settings cannot be seen by this account")
+    settings = yaml.safe_load(text) or {}
+    bare = [
+        str(item.get("algorithmName"))
+        for item in settings.get("runtime", {}).get("suggestions", [])
+        if not (item.get("securityContext") or {}).get("runAsNonRoot")
+    ]
+    injects = settings.get("init", {}).get("controller", {}).get("injectSecurityContext", False)
+    if not bare and injects:
+        return Look("Katib", "v1beta1; its pods keep to Pod Security restricted")
+    told = f"its services for {', '.join(bare)}" if bare else "its metrics collector"
+    return Look("Katib", f"{told} may not start here: Pod Security restricted", _KATIB)
+
+
 def _pods(api: Api) -> Look:
     for pod in api.list(POD):
         for symptom in symptoms(pod, "", float("inf")):
@@ -139,4 +196,9 @@ def _pods(api: Api) -> Look:
 
 
 _BIND = "run `kubeloop install` as an administrator, and bind its Role kubeloop-operator to this account"
+_KATIB = (
+    "in the ConfigMap kubeflow/katib-config set init.controller.injectSecurityContext: true, and give each of "
+    "runtime.suggestions a securityContext (runAsNonRoot, allowPrivilegeEscalation: false, capabilities drop ALL, "
+    "seccompProfile RuntimeDefault); then restart katib-controller"
+)
 _MODE = "set defaultDeploymentMode to Standard in the ConfigMap kserve/inferenceservice-config"

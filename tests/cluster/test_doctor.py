@@ -38,7 +38,18 @@ def with_site(place, **changes):
 def test_a_healthy_site_has_nothing_to_mend(place):
     found = looked_at(place.site)
     assert {what for what, look in found.items() if look.fix} == set()
-    assert set(found) == {"store", "database", "cluster", "clock", "KServe", "rights", "namespace", "pods"}
+    assert set(found) == {
+        "store",
+        "database",
+        "cluster",
+        "clock",
+        "KServe",
+        "rights",
+        "namespace",
+        "secrets",
+        "Katib",
+        "pods",
+    }
     with as_account(place.operator):
         assert {what for what, look in looked_at(place.site).items() if look.fix} == set()
 
@@ -130,6 +141,37 @@ def test_12_kserve_in_another_mode(place):
         assert "mode Knative / set defaultDeploymentMode to Standard" in mended(place.site, "KServe")
     finally:
         kubectl(*patch, json.dumps({"data": {"deploy": before}}))
+
+
+def test_13_a_secret_that_the_cluster_does_not_have(place):
+    site = with_site(place, sql="postgresql://kubeloop:${secret:sql-password}@db/kubeloop")
+    admin = connect(site)
+    said = examine._secrets(admin, site)
+    assert said.seen == "the Secret kubeloop lacks sql-password"
+    assert f"kubectl -n {place.namespace} create secret generic kubeloop --from-file=sql-password" in said.fix
+    kubectl("-n", place.namespace, "create", "secret", "generic", "kubeloop", "--from-literal=sql-password=never-shown")
+    try:
+        said = examine._secrets(admin, site)
+        assert said.fix == ""
+        assert "has all that the Site refers to; without pseudonym-key" in said.seen
+    finally:
+        kubectl("-n", place.namespace, "delete", "secret", "kubeloop")
+
+
+def test_14_a_katib_whose_collector_may_not_start(place):
+    name = ("-n", "kubeflow", "get", "configmap", "katib-config", "--ignore-not-found", "-o", "json")
+    found = kubectl(*name)
+    if not found:
+        pytest.skip("NO KATIB: `make cluster` brings KServe alone")
+    before = json.loads(found)["data"]["katib-config.yaml"]
+    settings = yaml.safe_load(before)
+    settings["init"]["controller"]["injectSecurityContext"] = False  # read when the controller starts, and not before
+    patch = ("-n", "kubeflow", "patch", "configmap", "katib-config", "--type=merge", "-p")
+    try:
+        kubectl(*patch, json.dumps({"data": {"katib-config.yaml": yaml.safe_dump(settings)}}))
+        assert "its metrics collector may not start here" in mended(place.site, "Katib")
+    finally:
+        kubectl(*patch, json.dumps({"data": {"katib-config.yaml": before}}))
 
 
 def test_the_command_exits_with_2_when_something_is_to_be_mended(place):
