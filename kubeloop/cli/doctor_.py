@@ -45,7 +45,8 @@ Examples:
 def command(home: Path | None, site_name: str, as_json: bool) -> None:
     """Check this machine and this home, and say what to mend. Exits with 2 when something is to be mended.
 
-    With --site a Site's cluster instead: versions, rights, store, database, KServe's mode, labels, pods, clock.
+    With --site a Site's cluster instead: versions, rights, store, database, secrets, KServe's mode, Katib, labels,
+    pods, clock.
     """
     if site_name == "laptop":
         findings = list(examine((home or Path(".kubeloop")).resolve()))
