@@ -5,6 +5,7 @@ import datetime as dt
 import gzip
 import json
 import os
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from kubeloop.monitoring.log.commits import CommitLog
 from kubeloop.monitoring.log.models import model_of
@@ -25,7 +27,9 @@ from kubeloop.packaging.read import read_package
 from kubeloop.serving import process
 from kubeloop.serving.front import Head
 from kubeloop.serving.logbook import Logbook
-from kubeloop.serving.recorder import RecordedApp, Recorder
+from kubeloop.serving.model import PackageModel
+from kubeloop.serving.recorder import RecordedApp, Recorder, recorded_infer
+from kubeloop.serving.rpc import _Servicer
 from kubeloop.serving.tally import Tally
 from kubeloop.site import laptop
 from kubeloop.store import open_engine
@@ -244,6 +248,43 @@ def test_the_careful_path_refuses_too(package: Package, tmp_path: Path, front: A
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert "the inference log has no room" in answer.json()["error"]
     kept.close()
+
+
+def grpc_request(*, raw: bool) -> Any:
+    """Two rows, with their values in messages or as raw bytes."""
+    asked = pb.ModelInferRequest(model_name=NAME, id="grpc-1")
+    for name, value in ROW.items():
+        kind = {"ward": "BYTES", "smoker": "BOOL"}.get(name, "FP64")
+        item = asked.inputs.add(name=name, datatype=kind, shape=[2])
+        if raw:
+            text = struct.pack("<I", 5) + b"north"
+            cell = text if kind == "BYTES" else struct.pack("<d" if kind == "FP64" else "<?", value)
+            asked.raw_input_contents.append(cell * 2)
+        else:
+            plain = str(value).encode() if kind == "BYTES" else value
+            getattr(item.contents, f"{kind.lower()}_contents").extend([plain] * 2)
+    return asked
+
+
+@pytest.mark.parametrize("raw", [False, True], ids=["contents", "raw"])
+def test_grpc_ends_in_the_log(packages: tuple[Path, Path], tmp_path: Path, raw: bool) -> None:
+    model = PackageModel(NAME, packages[0], None)
+    model.open()
+    model.ready = True
+    kept, _ = book(model.package, tmp_path / "home" / "log", "required")
+
+    async def infer(_: Any, context: Any) -> Any:
+        return await _Servicer(None, None, model, Tally(NAME)).ModelInfer(grpc_request(raw=False), context)
+
+    answer = asyncio.run(recorded_infer(lambda: kept)(infer)(grpc_request(raw=raw), None))  # type: ignore[arg-type]
+    kept.close()
+    model.pool.shutdown()
+    window = written(tmp_path / "home")
+    assert window.event_ids.tolist() == ["grpc-1"] * 2
+    assert window.features.to_pylist() == [{"age": 61.5, "dose": 0.25, "ward": "north", "smoker": 1.0}] * 2
+    labels = next(output for output in answer.outputs if output.name == "predictions").contents.bytes_contents
+    assert window.predictions.tolist() == [label.decode() for label in labels]
+    assert window.probabilities is not None
 
 
 @pytest.mark.bench
