@@ -62,18 +62,18 @@ class Training:
         table: (n, columns).
         answered: What models answered to the rows; without it predictions are not watched.
         truth: (n,) labels or numbers; they make the reference of classes, and with `answered` that of losses.
-        unseen: Whether no answer is of a model that has learned from its row; else losses are not watched, for they
-            would be smaller than any to come.
         dependence: What makes rows depend on each other, for people, and (n,) the block of each row.
         bounds: By column: what the contract allows at least and at most.
+        unseen: Whether no answer is of a model that has learned from its row; else losses are not watched, for they
+            would be smaller than any to come.
     """
 
     table: "pa.Table | pd.DataFrame"
     answered: Answered | None = None
     truth: NDArray[Any] | None = None
-    unseen: bool = True
     dependence: tuple[str, Ints] | None = None
     bounds: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    unseen: bool = True
 
 
 def fit_profile(model: Model, training: Training, detectors: Detectors, seed: int) -> Profile:
