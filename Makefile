@@ -24,10 +24,10 @@ demo: $(STAMP) ## Train, judge, serve and ask the heart example; BAD=data or BAD
 	@$(PY) -m kubeloop.cli.demo $(BAD)
 
 test: $(STAMP) ## The tests that need no network, on two processes
-	@$(PY) -m pytest -n 2 --dist loadfile -m "not network and not bench and not slow and not cluster"
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not network and not bench and not slow and not cluster"
 
 slow: $(STAMP) ## The long tests: README's commands, the large examples, hundreds of races
-	@$(PY) -m pytest -n 2 --dist loadfile -m "slow and not bench and not cluster"
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not bench and not cluster"
 
 network: $(STAMP) ## The tests that need the package index
 	@$(PY) -m pytest -m network

@@ -23,10 +23,40 @@ for name in [name for name in os.environ if name.startswith(OF_THE_CALLER)]:
     del os.environ[name]
 
 
+# Whole runs and real servers: begun first, so that no worker is left alone with a long file at the end.
+LONG_FIRST = ("e2e", "serving", "tracking", "experiments", "cli")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the areas of long files first; within one, and among the others, the order stays."""
+    tests = Path(__file__).parent
+
+    def turn(item: pytest.Item) -> int:
+        area = item.path.relative_to(tests).parts[0] if item.path.is_relative_to(tests) else ""
+        return LONG_FIRST.index(area) if area in LONG_FIRST else len(LONG_FIRST)
+
+    items.sort(key=turn)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database to copy into a home: making one takes seconds, once for all workers of a session."""
+    from filelock import FileLock
+
+    from kubeloop.site import laptop
+    from kubeloop.tracking.mlflow_store import open_mirror
+
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "mirror"
+    with FileLock(f"{folder}.lock"):
+        open_mirror(laptop(folder))
+    return folder / "mlflow.db"
 
 
 @pytest.fixture(autouse=True)

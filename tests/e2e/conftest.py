@@ -68,17 +68,6 @@ def edit_file(contract: Path, old: str, new: str) -> None:
     contract.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-@pytest.fixture(scope="session")
-def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database: making one takes seconds, and only the runs in other folders are about that."""
-    from kubeloop.site import laptop
-    from kubeloop.tracking.mlflow_store import open_mirror
-
-    folder = tmp_path_factory.mktemp("mirror")
-    open_mirror(laptop(folder))
-    return folder / "mlflow.db"
-
-
 @pytest.fixture(scope="module")
 def heart(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Path:
     """The folder of a heart example that no test of this module has run yet."""

@@ -1,6 +1,7 @@
 """Real packages for the serving tests, made by the rooms that make them."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,9 @@ def make() -> Any:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path, mirror: Path) -> Site:
+    (tmp_path / "home").mkdir()
+    shutil.copy(mirror, tmp_path / "home" / "mlflow.db")
     return laptop(tmp_path / "home")
 
 
