@@ -228,9 +228,13 @@ def _experiment(client: "MlflowClient", site: Site, name: str) -> str:
 
 
 def _artifacts(site: Site, name: str) -> str:
+    """Where files of an MLflow that is a file lie: in the store where that is a folder, else beside the database."""
     address = f"{site.store}/mlflow/{name}"
-    # MLflow knows no claims: it is told where this one is mounted.
-    return Path(filesystem(site, address)[1]).as_uri() if address.startswith("pvc://") else address
+    if address.startswith("pvc://"):  # MLflow knows no claims: it is told where this one is mounted
+        return Path(filesystem(site, address)[1]).as_uri()
+    if address.startswith("file://"):
+        return address
+    return (Path(site.tracking.removeprefix("sqlite:///")).parent / "mlflow" / name).as_uri()
 
 
 def _log(

@@ -57,6 +57,13 @@ def test_files_of_a_store_on_a_claim_are_where_the_claim_is_mounted(mirror, tmp_
     assert page.read_text() == "<p>heart</p>"
 
 
+def test_files_of_a_store_of_objects_lie_beside_the_database(mirror):
+    site = mirror.model_copy(update={"store": "s3://models/kubeloop"})
+    log_whole_run(site, Mirrored("r-1", "heart", {}, {}, {}, NOW, NOW, files={"page.html": "<p>heart</p>"}))
+    (page,) = (mirror.home / "mlflow/heart").rglob("page.html")
+    assert page.read_text() == "<p>heart</p>"
+
+
 def test_a_run_arrives_whole_in_the_experiment_of_its_contract(mirror, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
