@@ -11,12 +11,12 @@ import orjson
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from kubeloop.monitoring.log.commits import Commit, FullError
+from kubeloop.packaging.manifest import GOLDEN_ID
 from kubeloop.serving import events
 from kubeloop.serving.door import decompressed, json_length_of
 from kubeloop.serving.front import INLINE, Finish, Front, Head
 from kubeloop.serving.logbook import Asked, Logbook, micros_now
 from kubeloop.serving.rpc import Infer
-from kubeloop.serving.trial import GOLDEN
 from kubeloop.serving.wire import dump
 
 Scope = MutableMapping[str, Any]
@@ -92,7 +92,7 @@ class Recorder:
         """What to wait for; True: nothing, False: there is no room."""
         start = response.find(_ID) + len(_ID)
         event_id = response[start : response.find(b"\r\n", start)].decode("ascii")
-        if event_id == GOLDEN:
+        if event_id == GOLDEN_ID:
             return True
         try:
             commit = self._book.keep(event_id, asked, response[response.find(_HEAD_END) + 4 :])
@@ -151,7 +151,7 @@ class RecordedApp:
             messages.append(message)
 
         await self._app(scope, heard, said)
-        if messages and messages[0]["status"] == 200 and (b"x-request-id", GOLDEN.encode()) not in scope["headers"]:
+        if messages and messages[0]["status"] == 200 and (b"x-request-id", GOLDEN_ID.encode()) not in scope["headers"]:
             answer = b"".join(message.get("body", b"") for message in messages)
             if not await _logged(book, dict(scope["headers"]), dict(messages[0]["headers"]), chunks, answer, at):
                 content = [(b"content-length", b"%d" % len(_ERROR)), (b"content-type", b"application/json")]

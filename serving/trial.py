@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubeloop.errors import PermanentError
-from kubeloop.packaging.manifest import Cell, Golden, Manifest
+from kubeloop.packaging.manifest import GOLDEN_ID, Cell, Golden, Manifest
 from kubeloop.packaging.read import read_package
 from kubeloop.serving import process
 from kubeloop.site.load import load_site
@@ -23,8 +23,6 @@ TOLERANCE = 1e-12
 """How far an answer may be off, relative to the expected one where that is above 1."""
 
 PROTOCOLS = ("v1", "v2")
-GOLDEN = "kubeloop-golden"
-"""The id of golden requests: they are nobody's, and stay out of the inference log."""
 
 _TIMEOUT_S = 30.0
 _DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "timestamp": "FP64"}
@@ -178,7 +176,7 @@ def post_to(host: str, port: int, path: str, body: bytes) -> tuple[int, bytes]:
     """
     connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
     try:
-        connection.request("POST", path, body, {"Content-Type": "application/json", "X-Request-Id": GOLDEN})
+        connection.request("POST", path, body, {"Content-Type": "application/json", "X-Request-Id": GOLDEN_ID})
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:

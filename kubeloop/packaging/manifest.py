@@ -21,6 +21,9 @@ CODE = "code"
 TEST = "test/test_package.py"
 REFERENCE = "monitoring/reference.zip"
 """What windows of live rows are held against: JSON and plain arrays; the room `monitoring` reads them."""
+GOLDEN_ID = "kubeloop-golden"
+"""The `X-Request-Id` of golden requests: they are nobody's, and stay out of the inference log."""
+
 DETACHED = "detached"
 """The folder of facts that are true of one build and not of the model: host, run, the whole decision. Not digested."""
 

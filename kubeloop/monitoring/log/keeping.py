@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from kubeloop.monitoring.log.reading import micros, moment_of
-from kubeloop.store.tables import labels, log_models, log_segments, log_services, prediction_keys, predictions
+from kubeloop.store.tables import (
+    labels,
+    log_models,
+    log_segments,
+    log_services,
+    prediction_keys,
+    predictions,
+    watch_windows,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,7 +99,7 @@ def _table(connection: sa.Connection, service: int, models: Any, ends: tuple[int
 
 
 def forget(store: sa.Engine, before: dt.datetime) -> int:
-    """Remove all that was logged before a moment: predictions, their keys, labels that arrived before it.
+    """Remove all that was logged before a moment: predictions, their keys, early labels, windows that had ended.
 
     Returns:
         How many predictions were removed.
@@ -100,5 +108,6 @@ def forget(store: sa.Engine, before: dt.datetime) -> int:
     with store.begin() as connection:
         connection.execute(sa.delete(prediction_keys).where(prediction_keys.c.at < limit))
         connection.execute(sa.delete(labels).where(labels.c.arrived_at < limit, labels.c.observed_at < limit))
+        connection.execute(sa.delete(watch_windows).where(watch_windows.c.last_at < limit))
         connection.execute(sa.delete(log_segments).where(log_segments.c.moved_at < limit))
         return int(connection.execute(sa.delete(predictions).where(predictions.c.at < limit)).rowcount)

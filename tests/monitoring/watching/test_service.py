@@ -18,6 +18,8 @@ from kubeloop.packaging.package import Package
 from kubeloop.packaging.read import read_package
 from kubeloop.site import Site, laptop
 from kubeloop.store import open_engine
+from tests.monitoring.log.sinks import REQUEST, RESPONSE, Client, SinkProcess, outcomes
+from tests.monitoring.log.test_sink import HOSTILE
 from tests.monitoring.watching.service import ROWS, Receiver, Service, make_package, people, published, text_of
 
 
@@ -120,3 +122,66 @@ def test_a_service_and_its_life(home: Site, service: Service, receiver: Receiver
     assert "its events say" in text_of(service.get("/")[1])
     assert service.stop() == 0
     assert service.errors.read_text().count("warning: windows wait to be told") == 1
+
+
+@pytest.mark.slow
+def test_hostile_events_are_counted_and_poison_no_window(
+    home: Site, service: Service, folder: Path, tmp_path: Path
+) -> None:
+    """The stream of the sink's enemies, and those that it must store, between a window's good events."""
+    digest, package = published(home, folder), read_package(folder)
+    rng = np.random.default_rng(5)
+    sink = SinkProcess(tmp_path, [model_of(package.manifest, digest)]).start().ready()
+    good = iter(people(rng, ROWS + 1))
+    told = json.dumps({"model-version": digest})
+    seconds = iter(range(10_000))
+    sent = 0
+
+    def post(client: Client, body: Any, event_id: str, kind: str = REQUEST, **more: str) -> None:
+        nonlocal sent
+        sent += 1
+        at = f"2026-03-01T12:{next(seconds) // 60:02}:00Z"
+        status, _ = client.event(body, event_id, kind, **{"Ce_Time": at, "Ce_Annotations": told, **more})
+        assert status in (200, 202, 400), (event_id, status)
+
+    def fine(client: Client, event_id: str) -> None:
+        row = next(good)
+        said = package.predict([row])
+        assert said.labels is not None
+        assert said.probabilities is not None
+        answer = {"predictions": [str(said.labels[0])], "probabilities": said.probabilities.tolist()}
+        post(client, {"instances": [row]}, event_id)
+        post(client, answer, event_id, RESPONSE)
+
+    stored: list[tuple[Any, str, dict[str, str]]] = [
+        ({"instances": [["sixty", True, "none"]]}, REQUEST, {}),
+        ({"instances": [[[1], True, {}]]}, REQUEST, {}),
+        ({"predictions": ["yes"]}, RESPONSE, {}),  # an orphan
+        ({"predictions": [{"a": 1}] * 7}, RESPONSE, {}),
+        ({"instances": [[61, True, "none"]]}, REQUEST, {"Ce_Annotations": '{"model-version":"8"}'}),
+    ]
+    try:
+        with Client(sink.port) as client:
+            for number, (_, body, more, _) in enumerate(HOSTILE):
+                fine(client, f"good {number}")
+                post(client, body, more.get("Ce_Id", f"hostile {number}"), more.get("Ce_Type", REQUEST), **more)
+            for number, (body, kind, more) in enumerate(stored):
+                post(client, body, f"stored {number}", kind, **more)
+            fine(client, "good 0")  # an id used twice: the first one stays
+            next_one = len(HOSTILE)
+            for number in range(next_one, ROWS):
+                fine(client, f"good {number}")
+            counted = outcomes(client)
+        assert counted["id_used_twice"] == 2
+        odd = sum(counted.get(word, 0) for word in ("odd_time", "unknown_version", "further_columns"))
+        assert sum(counted.values()) - odd == sent, "each is counted under one outcome"
+        service.start()
+        (window,) = service.until(lambda: [one for one in service.windows() if one["version"] == digest])
+        assert (window["rows"], window["late"], window["told"]) == (ROWS - 2, 0, []), window["notes"]
+        assert window["skipped"] == {"bad_cell": 2, "no_request": 2}
+        assert service.get("/health/live")[0] == 200
+        (unwatched,) = json.loads(service.get("/windows.json")[1])["unwatched"]
+        assert unwatched["version"] == "8"
+        assert service.stop() == sink.stop() == 0
+    finally:
+        sink.close()

@@ -12,11 +12,13 @@ import sqlalchemy as sa
 from kubeloop.contract.monitoring import Labels
 from kubeloop.errors import InputError
 from kubeloop.monitoring.labels.storing import Label, store_labels
+from kubeloop.monitoring.log.keeping import forget
 from kubeloop.monitoring.log.models import LoggedModel
 from kubeloop.monitoring.log.moving import move_all
 from kubeloop.monitoring.log.reading import micros
 from kubeloop.monitoring.log.windows import WindowKey
 from kubeloop.monitoring.watching.reading import logged
+from kubeloop.monitoring.watching.results import last_windows
 from kubeloop.monitoring.watching.watcher import Watched, Watcher
 from kubeloop.monitoring.windows.judge import Judge
 from kubeloop.store.tables import watch_streams, watch_windows
@@ -69,6 +71,8 @@ def test_windows_by_rows_say_what_moved_and_are_judged_once(
     with engine.connect() as connection:
         kept = connection.execute(sa.select(watch_windows.c.id, watch_windows.c.alarm)).all()
     assert {tuple(row) for row in kept} == {(calm["id"], False), (moved["id"], True)}
+    forget(engine, start + dt.timedelta(seconds=ROWS))
+    assert [one["id"] for one in last_windows(engine, "default", 9)] == [moved["id"]], "what ended before is forgotten"
 
 
 def test_windows_by_time_close_full_or_not(
