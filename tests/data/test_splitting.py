@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from kubeloop.data import splitting, tables
 from kubeloop.data.splitting import key_columns, places
 from kubeloop.data.tables import read_facts, read_frame, write_table
 from kubeloop.errors import InputError
@@ -134,3 +135,22 @@ def test_same_input_same_bytes(world):
     before = [(world.out / name).read_bytes() for name in names]
     world.split()
     assert [(world.out / name).read_bytes() for name in names] == before
+
+
+@pytest.mark.parametrize("how", [{}, {"by": "column", "column": "part"}], ids=str)
+def test_a_table_is_split_a_few_row_groups_at_a_time(world, how, monkeypatch):
+    monkeypatch.setattr(tables, "GROUP_ROWS", 4_096)
+    monkeypatch.setattr(splitting, "BATCH_ROWS", 4_096)
+    rows = 40 * tables.GROUP_ROWS
+    cells = dict(zip((f"x{place}" for place in range(20)), np.random.default_rng(0).random((20, rows)), strict=True))
+    cells |= {"y": np.arange(rows) % 2, "part": np.where(np.arange(rows) % 5, np.arange(rows) % 3, -1)}
+    table = pa.table(cells)
+    write_table(table, world.out / "table", dict.fromkeys(cells, "number") | {"y": "integer", "part": "integer"})
+    usual, counted = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(counted)
+    try:
+        facts = world.split(**how)
+    finally:
+        pa.set_memory_pool(usual)
+    assert facts["development"] + facts["test"] == rows
+    assert 0 < counted.max_memory() < table.nbytes / 2
