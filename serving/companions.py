@@ -119,6 +119,8 @@ class Companions:
         from kubeloop.packaging.store import fetch
 
         package = read_package(fetch(self._site, digest), digest, self._site)
+        if package.manifest.reference_profile is None:
+            self._say(f"{self._name}: {digest[7:19]} has no reference, so its windows tell nothing; train it again")
         folder = self._home / "serving"
         services = folder / f"{self._name}.services"
         (folder / "logs").mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kubeloop.errors import InputError, KubeloopError
 from kubeloop.monitoring.log.windows import WindowKey
@@ -96,7 +96,7 @@ class Looker(threading.Thread):
     @property
     def pause_s(self) -> float:
         """Seconds to the next look: twice as many after each that failed."""
-        return min(_LONGEST_S, LOOK_S * 2.0 ** min(self._failures, 10)) if self._failures else LOOK_S
+        return min(_LONGEST_S, LOOK_S * 2.0 ** min(self._failures, 10))
 
     def once(self) -> None:
         """One look; a failure is said once, counted, and the next look goes on where this one ended."""
@@ -117,10 +117,9 @@ class Looker(threading.Thread):
             self._tell()
         self._report()
 
-    def _say(self, window: dict[str, object]) -> None:
+    def _say(self, window: dict[str, Any]) -> None:
         told = window["told"]
         if told:
-            assert isinstance(told, list)
             sys.stdout.write(f"{window['service']} {window['stream']} {window['number']}: {', '.join(told)}\n")
             sys.stdout.flush()
 
