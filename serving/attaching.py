@@ -34,7 +34,7 @@ def attach(site: Site, name: str, digest: str) -> dict[str, Any]:
     reference_of(package)
     facts: dict[str, Any] = {"name": name, "digest": digest, "versions": [digest], "logger": None, "ready_s": None}
     if site.cluster is None:
-        return facts | {"where": "laptop", "how": f"kubeloop serve {name} --monitor"}
+        return facts | {"where": "laptop", "how": f"`kubeloop serve {name} --monitor` watches it"}
     from kubeloop.cluster.inference_service import logger_address
 
     facts["logger"] = logger_address(site, name)

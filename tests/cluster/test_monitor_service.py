@@ -121,7 +121,7 @@ def test_a_package_without_a_reference_is_not_watched_and_nothing_is_applied(clu
 def test_on_a_laptop_it_is_said_how_to_watch(package, tmp_path):
     here = laptop(tmp_path)
     facts = attach(here, "heart", published(here, package))
-    assert (facts["where"], facts["how"]) == ("laptop", "kubeloop serve heart --monitor")
+    assert (facts["where"], facts["how"]) == ("laptop", "`kubeloop serve heart --monitor` watches it")
 
 
 def test_a_cluster_without_a_detector_image_watches_nothing_and_says_so(package, tmp_path):
