@@ -21,7 +21,7 @@ from kubeloop.scoring.compile import compile_plan
 from kubeloop.scoring.errors import Unscorable
 from kubeloop.scoring.scorer import Answered, Bodies, Scorer
 from kubeloop.serving.fast import Codec
-from tests.serving import fuzzing
+from tests.serving import fuzzing, test_rpc
 
 SCHEMA = [
     InputColumn(name="age", kind="number", categories=None, minimum=18.0, maximum=90.0, nullable=False),
@@ -239,7 +239,7 @@ kubeloop.scoring._native = sys.modules["kubeloop.scoring._native"]
 from tests.scoring import test_bodies as found
 from tests.serving import fuzzing
 answer = found.compiled(*found.made(found.FUZZED))
-for v2, body in fuzzing.bodies(12, 20000):
+for v2, body in fuzzing.bodies(12, 5000):
     answer(v2, body)
 answer = found.compiled(*found.made(found.SCHEMA))
 rng = random.Random(3)
@@ -247,10 +247,20 @@ plain = [(v2, found.json.dumps(body, ensure_ascii=False).encode()) for v2, body 
 for v2, body in plain + found.LEFT:
     for cut in range(min(len(body), 600)):
         answer(v2, body[:cut])
-    for _ in range(300):
+    for _ in range(100):
         at, with_ = rng.randrange(len(body) + 1), rng.choice(plain)[1]
         other = rng.randrange(len(with_))
         answer(v2, body[:at] + with_[other : other + rng.randrange(40)] + body[at + rng.randrange(3) :])
+message = found.bodies(*found.made(found.FUZZED)).message
+for text in sys.argv[2:]:
+    body = bytes.fromhex(text)
+    for cut in range(len(body)):
+        message(body[:cut])
+    for _ in range(4000):
+        changed = bytearray(body)
+        at = rng.randrange(len(body))
+        changed[at : at + rng.randrange(3)] = rng.randbytes(rng.randrange(3))
+        message(bytes(changed))
 print("clean")
 """
 
@@ -272,8 +282,11 @@ def test_no_body_makes_it_touch_what_is_not_its_own(tmp_path: Path, root: Path) 
     include = sysconfig.get_paths()["include"]
     subprocess.run([gcc, *flags, "-fPIC", f"-I{include}", *sources, "-o", str(built)], check=True)
     settings = {"LD_PRELOAD": asan, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
+    messages = [
+        made.SerializeToString().hex() for made in (test_rpc.request(id="r"), test_rpc.packed(), test_rpc.two_rows())
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", SANITISED, str(built)], cwd=root, env=os.environ | settings, capture_output=True,
-        text=True, check=False, timeout=600,
+        [sys.executable, "-c", SANITISED, str(built), *messages], cwd=root, env=os.environ | settings,
+        capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.stdout.strip() == "clean", done.stderr[-3000:]

@@ -1,19 +1,23 @@
 """gRPC V2 over loopback: right answers by the short way, and wrong requests as the client's mistakes."""
 
 import asyncio
+import random
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.message import DecodeError
 from kserve.model_repository import ModelRepository
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
+from kubeloop.scoring.errors import Unscorable
 from kubeloop.serving.model import PackageModel
-from kubeloop.serving.rpc import Grpc
+from kubeloop.serving.rpc import Grpc, _Servicer
 from kubeloop.serving.server import _Closed, _Truthful
 from kubeloop.serving.tally import Tally
 
@@ -28,6 +32,7 @@ def served(packages: tuple[Path, Path]) -> Iterator[tuple[Any, PackageModel, Tal
     model, tally = PackageModel("toy", packages[0], None), Tally("toy")
     model.open()
     model.ready = True
+    tally.columns = model.codec.rules.names
     assert model.scorer is not None
     repository = ModelRepository()
     repository.update(model)
@@ -61,7 +66,7 @@ def served(packages: tuple[Path, Path]) -> Iterator[tuple[Any, PackageModel, Tal
         with grpc.insecure_channel(f"127.0.0.1:{ports[0]}") as channel:
             call = channel.unary_unary(
                 "/inference.GRPCInferenceService/ModelInfer",
-                request_serializer=pb.ModelInferRequest.SerializeToString,
+                request_serializer=lambda made: made.SerializeToString(),
                 response_deserializer=pb.ModelInferResponse.FromString,
             )
             yield call, model, tally
@@ -114,6 +119,114 @@ def test_raw_contents_and_missing_values(served: tuple[Any, PackageModel, Tally]
     raw = call(packed, timeout=180)
     for found in (list(plain.outputs[1].contents.fp64_contents), list(raw.outputs[1].contents.fp64_contents)):
         assert np.abs(np.array(found or np.frombuffer(raw.raw_output_contents[1])) - wanted).max() <= 1e-12
+
+
+def packed() -> Any:
+    """All values behind the inputs, as bytes."""
+    made = request()
+    for item in made.inputs:
+        item.ClearField("contents")
+    values = [np.array([61.5]).tobytes(), np.array([np.nan]).tobytes(), b"\x05\x00\x00\x00north", b"\x01"]
+    made.raw_input_contents.extend(values)
+    return made
+
+
+def two_rows(kind: str = "FP32") -> Any:
+    made = pb.ModelInferRequest(model_name="toy", id="r-2")
+    made.parameters["content_type"].string_param = "pd"
+    kinds = {**FIELDS, "age": kind}
+    values = {"age": [61, 130], "dose": [-0.5, float("nan")], "ward": [b"north", b"1"], "smoker": [False, True]}
+    fields = {**CONTENTS, "FP32": "fp32_contents", "INT64": "int64_contents", "INT32": "int_contents"}
+    for name, column in reversed(values.items()):
+        item = made.inputs.add(name=name, datatype=kinds[name], shape=[2, 1])
+        getattr(item.contents, fields[kinds[name]]).extend(column)
+    return made
+
+
+def changed(**parts: Any) -> Any:
+    """A right request with one input changed."""
+    made = request()
+    for key, value in parts.items():
+        if isinstance(value, list):
+            del getattr(made.inputs[0], key)[:]
+            getattr(made.inputs[0], key).extend(value)
+        else:
+            setattr(made.inputs[0], key, value)
+    return made
+
+
+@pytest.fixture(scope="module")
+def servicer(served: tuple[Any, PackageModel, Tally]) -> Any:
+    found = _Servicer(None, None, served[1], served[2])
+    if found.at_once(request().SerializeToString()) is None:
+        pytest.skip("no compiler made the evaluator")
+    return found
+
+
+@pytest.mark.parametrize(
+    "made",
+    [request(), request(id="r"), request({**ROW, "dose": float("nan")}), packed(), two_rows(), two_rows("INT64"),
+     two_rows("INT32"), two_rows("FP64")],
+    ids=range(8),
+)  # fmt: skip
+def test_plain_messages_are_answered_by_bytes_as_with_objects(servicer: Any, served: Any, made: Any) -> None:
+    _, model, _ = served
+    given = pb.ModelInferResponse.FromString(servicer.at_once(made.SerializeToString()))
+    raw = list(made.raw_input_contents)
+    if raw:  # texts in bytes are more than the way by objects takes
+        made.raw_input_contents[:] = []
+        for item, value in zip(made.inputs, [[61.5], [float("nan")], [b"north"], [True]], strict=True):
+            getattr(item.contents, CONTENTS[item.datatype]).extend(value)
+    assert given == servicer._short(made, model.scorer, 0.0)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [pb.ModelInferRequest(), pb.ModelInferRequest(model_name="toy"), request({**ROW, "ward": "nowhere"}),
+     request(model_version="other"), changed(name="other"), changed(datatype="INT8"), changed(shape=[2]),
+     changed(shape=[1, 1, 1]), changed(shape=[0]), changed(shape=[2**40]), changed(datatype="INT64")],
+    ids=range(11),
+)  # fmt: skip
+def test_all_other_messages_are_left_alone(servicer: Any, made: Any) -> None:
+    assert servicer.at_once(made.SerializeToString()) is None
+
+
+def test_mutated_messages_are_answered_as_with_objects_or_left_alone(servicer: Any, served: Any) -> None:
+    rng = random.Random(4)
+    plain = [made.SerializeToString() for made in (request(id="r"), packed(), two_rows(), two_rows("INT64"))]
+    answered = 0
+    for _ in range(3000):
+        body = bytearray(rng.choice(plain))
+        for _ in range(rng.randint(1, 2)):
+            at = rng.randrange(len(body))
+            body[at : at + rng.randrange(2)] = bytes(rng.randrange(256) for _ in range(rng.randrange(3)))
+        given = servicer.at_once(bytes(body))
+        if given is None:
+            continue
+        try:
+            wanted = servicer._short(pb.ModelInferRequest.FromString(bytes(body)), served[1].scorer, 0.0)
+        except (DecodeError, Unscorable):  # in what is stepped over, or texts in bytes
+            continue
+        answered += 1
+        assert pb.ModelInferResponse.FromString(given) == wanted, bytes(body)
+    assert answered > 100
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Bytes in the place of a message."""
+
+    content: bytes
+
+    def SerializeToString(self) -> bytes:
+        return self.content
+
+
+def test_bytes_that_are_no_message(served: tuple[Any, PackageModel, Tally]) -> None:
+    """Whoever sends them made a mistake, and is told so."""
+    with pytest.raises(grpc.RpcError, match="no ModelInferRequest") as raised:
+        served[0](Raw(b"\xff\xff"), timeout=60)
+    assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]
 
 
 def wrong_width() -> Any:
