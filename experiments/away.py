@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kubeloop import __version__
 from kubeloop.contract.sections import TrainSection, TuneSection
+from kubeloop.digests import document_digest
 from kubeloop.errors import TransientError
 from kubeloop.experiments.contracted import search_of
 from kubeloop.experiments.following import OnTrial, Patience
@@ -46,7 +48,7 @@ class Away:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     def run(self, first: Sequence[Assignment] = ()) -> Outcome:
-        """Search; trials are numbered through.
+        """Search, or give what an earlier run found that asked the same; trials are numbered through.
 
         Args:
             first: Assignments to try before all others; Katib takes none, so they run here.
@@ -55,9 +57,21 @@ class Away:
             KubeloopError: As `run_local`, `send`, `placement` and `run_cluster` do.
         """
         from kubeloop.data.tables import read_facts
+        from kubeloop.experiments.sending import remember, remembered
         from kubeloop.experiments.trial import order_of
 
         order = order_of(self.section, self.train, read_facts(self.development).digest)
+        key = document_digest([order, [dict(each) for each in first], __version__])
+        outcome = remembered(self.site, key, self._search(()))
+        if outcome is None:
+            outcome = self._search_anew(order, first)
+            if outcome.best is not None:
+                remember(self.site, key, outcome)
+        else:
+            self.save(outcome.trials)
+        return outcome
+
+    def _search_anew(self, order: dict[str, Any], first: Sequence[Assignment]) -> Outcome:
         led = self._lead(order, first) if first else None
         before = () if led is None else led.trials
         budget = _rest(self._search(()).budget, len(before))

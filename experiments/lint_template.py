@@ -165,6 +165,26 @@ def _job(given: Mapping[str, Any], path: str) -> Iterator[Finding]:
         if not re.search(r"\.resources\.(limits|requests)\.", finding.path):
             message = f"a Job has no field {finding.path.removeprefix(path + '.')}"
             yield Finding("job-field", finding.path, message, finding.mend)
+    yield from _empty(spec, f"{path}.spec")
+
+
+_EMPTY_MAPS = ("annotations", "labels", "matchLabels", "nodeSelector", "limits", "requests")
+_PLAIN_TRUTHS = ("hostNetwork", "hostPID", "hostIPC", "readOnly", "stdin", "stdinOnce", "tty")
+
+
+def _empty(node: Any, path: str, key: str = "") -> Iterator[Finding]:
+    """What Kubernetes' own types leave out when they write a Job: the webhook then misses it, and refuses (seen)."""
+    gone = node in ([], "") or (node == {} and key in _EMPTY_MAPS) or (node is False and key in _PLAIN_TRUTHS)
+    if gone:
+        message = f"something, or no {key} at all, was expected, got {json.dumps(node)}"
+        yield Finding("job-empty", path, message, "take it out: that is what it means anyway")
+    elif isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from _empty(value, f"{path}.{name}", str(name))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            if value != "":  # an empty word of a command stays
+                yield from _empty(value, f"{path}[{index}]", key)
 
 
 def _plain(document: Any) -> Any:

@@ -75,14 +75,15 @@ def placement(site: Site, api: Api, environ: Mapping[str, str]) -> Placement:
 
 
 def placed(template: Template, where: Placement) -> Template:
-    """A trial's Job, put into its place."""
+    """A trial's Job, put into its place; without empty lists, which Katib's webhook refuses."""
     spec = copy.deepcopy(dict(template.spec))
     pod = spec["spec"]["template"]["spec"]
-    pod |= {"automountServiceAccountToken": False, "enableServiceLinks": False, **where.pod}
-    pod["volumes"] = [*where.volumes]
     (container,) = pod["containers"]
     container |= {"image": where.image, "resources": dict(where.resources), "securityContext": _CONFINED}
-    container |= {"env": [*where.env], "volumeMounts": [*where.mounts]}
+    lists = {"env": where.env, "volumeMounts": where.mounts}
+    container |= {word: list(items) for word, items in lists.items() if items}
+    pod |= {"automountServiceAccountToken": False, "enableServiceLinks": False, **where.pod}
+    pod |= {"volumes": list(where.volumes)} if where.volumes else {}
     return replace(template, spec=spec)
 
 

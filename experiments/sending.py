@@ -1,4 +1,4 @@
-"""What a search's trials need on a cluster: its order and its rows, in the Site's store until the search is over."""
+"""What a search has in the Site's store: order and rows for its trials while it runs, and its trials afterwards."""
 
 import hashlib
 import json
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from kubeloop.digests import canonical_json, tree_digest
 from kubeloop.errors import InputError, IntegrityError, KubeloopError, TransientError
+from kubeloop.experiments.search import Search
+from kubeloop.experiments.trials import Outcome, best_trial, from_dict
 from kubeloop.site.addresses import disk_full, filesystem, store_failures, write_whole
 from kubeloop.site.model import Site
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 FOLDER = "searches"
 """Below the store: a folder a search, by its Experiment's name."""
+
+RESULTS = "search-results"
+"""Below the store: the trials of each search that ended well, by the digest of all that decided it."""
 
 _ORDER, _ROWS = "order.json", "development"
 _REFERENCE = re.compile(r"store:([a-z0-9-]{1,40})@([0-9a-f]{64})")
@@ -95,6 +100,37 @@ def remove(site: Site, name: str) -> bool:
         if there:
             files.rm(path, recursive=True)
     return there
+
+
+def remember(site: Site, key: str, outcome: Outcome) -> None:
+    """Keep a search that ended well, for the next run that asks the same.
+
+    Raises:
+        InputError: The disk is full.
+        TransientError: The store does not answer.
+    """
+    document = {"trials": [trial.to_dict() for trial in outcome.trials], "ended": outcome.ended}
+    content = canonical_json(document | {"reason": outcome.reason}).encode("ascii")
+    address = f"{site.store}/{RESULTS}/{key}.json"
+    with _said(address):
+        files, path = filesystem(site, address)
+        write_whole(files, path, content)
+
+
+def remembered(site: Site, key: str, search: Search) -> Outcome | None:
+    """What `remember` kept under this key, every trial of it `kept`; None where there is nothing.
+
+    Raises:
+        TransientError: The store does not answer.
+    """
+    address = f"{site.store}/{RESULTS}/{key}.json"
+    with _said(address):
+        files, path = filesystem(site, address)
+        if not files.exists(path):
+            return None
+        document = json.loads(files.cat_file(path))
+    trials = tuple(from_dict(each) for each in document["trials"])
+    return Outcome(trials, best_trial(search, trials), document["ended"], document["reason"], len(trials))
 
 
 def _rows(files: "AbstractFileSystem", path: str, target: Path) -> Path:

@@ -212,6 +212,22 @@ def test_trials_run_like_the_task_that_searches(development: Path, site: Site, k
     }
 
 
+def test_the_same_question_again_is_answered_from_the_store(
+    development: Path, site: Site, katib: FakeKatib, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KFP's own cache cannot: its key holds the address of `development`, which is new after every `ingest`."""
+    once = away(site, development, TRIALS).run()
+    saved: list[int] = []
+    again = away(site, development, TRIALS, save=lambda trials: saved.append(len(trials))).run()
+    assert (again.trials, again.best, again.reason) == (once.trials, once.best, once.reason)
+    assert (again.kept, saved, len(katib.created)) == (3, [3], 1)
+    away(site, development, {**TRIALS, "algorithm": "sobol"}).run()
+    assert len(katib.created) == 2
+    monkeypatch.setattr("kubeloop.experiments.away.__version__", "another")
+    away(site, development, TRIALS).run()
+    assert len(katib.created) == 3
+
+
 def test_own_pod_that_is_elsewhere_is_said(development: Path, site: Site, katib: FakeKatib) -> None:
     with pytest.raises(PermanentError, match="own pod lost should be in the namespace team, and is not"):
         away(site, development, TRIALS, environ={"KFP_POD_NAME": "lost"}).run()
