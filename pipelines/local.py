@@ -18,10 +18,10 @@ from kubeloop.site.processes import child_environment
 from kubeloop.tracking.record import RunRecord, RunStatus, TaskRecord, read_run, write_run, write_task
 
 POLL_S = 0.1
-# Never kfp: a task loads less of it than the engine does.
-_ENGINE = ("kubernetes.client", "kubernetes.config", "kfp_server_api", "google.auth.transport.requests")
-# In the order in which the tasks of a run ask for them.
-_TASKS = (
+ENGINE = ("kubernetes.client", "kubernetes.config", "kfp_server_api", "google.auth.transport.requests")
+"""What kfp.local loads, but for kfp itself: a task loads less of it than the engine does."""
+
+TASKS = (
     *("kubeloop.contract.sections", "kubeloop.tracking.task", "pandas", "pyarrow.dataset", "duckdb"),
     *("kubeloop.data.ingest", "kubeloop.data.validation", "sqlalchemy.dialects.sqlite", "alembic.command"),
     *("kubeloop.reports.sections", "kubeloop.data.splitting", "matplotlib.figure", "matplotlib.backends.backend_svg"),
@@ -30,6 +30,8 @@ _TASKS = (
     *("kubeloop.monitoring.reference.fitting", "model_signing", "kubeloop.registry.enter"),
     *("kubeloop.rollout.promotion", "kubeloop.serving.on_cluster", "kubeloop.serving.trial"),
 )
+"""What tasks load, in the order in which those of a run ask for it."""
+
 _CACHE_HIT = re.compile(r"Task (\S+) cache hit")
 
 
@@ -133,9 +135,9 @@ def _start(job: Job, site: Site, folder: Path) -> warm.Forked:
             environment=environment,
             folder=folder,
             streams=(nothing.fileno(), log.fileno(), log.fileno()),
-            modules=_ENGINE,
+            modules=ENGINE,
         )
-    warm.prepare(_TASKS)
+    warm.prepare(TASKS)
     return child
 
 

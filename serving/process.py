@@ -22,7 +22,8 @@ STOP_S = 35.0  # the server gives requests in flight 30 s
 _POLL_S = 0.02
 _BACKLOG = 512
 _MODULE = "kubeloop.serving.predictor"
-_NEEDED = ("kubeloop.serving.server", "uvloop", "skops.io")
+NEEDED = ("kubeloop.serving.server", "uvloop", "skops.io")
+"""What a predictor loads before it is ready."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def prepare() -> None:
         InputError: The disk is full, or there is no memory for a process.
     """
     try:
-        warm.prepare(_NEEDED)
+        warm.prepare(NEEDED)
     except OSError as error:
         raise _cannot_start(error) from error
 
@@ -108,7 +109,7 @@ def start(
 
 
 def _forked(arguments: list[str], environment: dict[str, str], streams: tuple[int, int, int]) -> warm.Forked:
-    return warm.start(_MODULE, arguments, environment=environment, folder=Path.cwd(), streams=streams, modules=_NEEDED)
+    return warm.start(_MODULE, arguments, environment=environment, folder=Path.cwd(), streams=streams, modules=NEEDED)
 
 
 def _cold(
