@@ -173,6 +173,7 @@ def _again(
     from kubeloop.experiments.tuning import choose
     from kubeloop.learning.choice import chosen
     from kubeloop.learning.training import train
+    from kubeloop.scoring.prepare import prepare
 
     sections = sections_of(contract)
     table, valid, development, test = (scratch / name for name in ("table", "valid", "development", "test"))
@@ -187,6 +188,8 @@ def _again(
     # What a search chose is taken from the package: whether it is the best is not what is asked here.
     choice = choose(sections.tune) if contract.search is None else _chosen_then(contract, package)
     train(*chosen(sections.train, choice), development, trained)
+    if package.manifest.scoring_plan is not None:
+        prepare(trained, development)
     described = json.loads((trained / "model.json").read_text(encoding="ascii"))
     estimator = {"kind": described["estimator"], "parameters": described["parameters"]}
     judged = _judged(package, read_facts(test).digest)
