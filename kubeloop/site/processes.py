@@ -110,8 +110,12 @@ def end_orphans(home: Path, deadline_s: float = 5.0) -> list[int]:
 
 
 def _owned(root: Path) -> Iterator[psutil.Process]:
+    here = Path("/proc/self/ns/pid").readlink()
     for process in psutil.process_iter():
         try:
+            # A container's processes are seen from here, but count by pids of their own: their owner lives, unseen.
+            if Path(f"/proc/{process.pid}/ns/pid").readlink() != here:
+                continue
             environ = process.environ()
         except (psutil.Error, OSError):  # gone, or another user's
             continue

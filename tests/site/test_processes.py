@@ -193,6 +193,23 @@ def test_an_orphan_whose_owners_pid_was_reused_is_found(home):
         child.stdout.close()
 
 
+def test_a_containers_processes_are_no_orphans_of_ours(home):
+    """Seen from here, but counted by pids of their own: the owner that they name lives where we cannot see it."""
+    apart = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine lets nobody make a pid namespace")
+    command = [*apart, "env", f"{HOME}={home}", f"{OWNER}=2:1", sys.executable, "-c", WAIT]
+    child = subprocess.Popen(command, env=_without_ours(), stdout=subprocess.PIPE)
+    try:
+        assert child.stdout.readline()
+        assert orphans(home) == []
+        assert end_orphans(home) == []
+    finally:
+        child.kill()
+        child.wait(60)
+        child.stdout.close()
+
+
 @pytest.mark.parametrize("owner", ["", "x", "x:1", "-1:1", "0:0", "999999999:1"])
 def test_what_names_no_process_is_dead(owner):
     assert not is_alive(owner)
