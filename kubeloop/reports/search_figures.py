@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from kubeloop.reports.figures import GRID, MODEL, OTHER, PAPER, SOFT, _new, _plain_numbers, _svg
 
 
-def history(numbers: Sequence[int], values: Sequence[float], *, lower: bool) -> str:
+def history(numbers: Sequence[int], values: Sequence[float], title: str, *, lower: bool) -> str:
     """The objective of each trial, and the best so far.
 
     Args:
         numbers: (n,) rising numbers of trials.
         values: (n,) objectives.
+        title: Of the objective.
         lower: Whether less is better.
 
     Returns:
@@ -21,7 +22,7 @@ def history(numbers: Sequence[int], values: Sequence[float], *, lower: bool) -> 
     best: list[float] = []
     for value in values:
         best.append(value if not best else (min if lower else max)(best[-1], value))
-    figure, axes = _new("Trial", "Objective")
+    figure, axes = _new("Trial", title)
     axes.step(numbers, best, where="post", color=MODEL, linewidth=2, zorder=2)
     axes.scatter(numbers, values, s=26, color=OTHER, edgecolor=PAPER, linewidth=0.75, zorder=3)
     _plain_numbers(axes)
@@ -63,19 +64,21 @@ def parallel(lines: Sequence[Sequence[float | None]], values: Sequence[float], *
     return _svg(figure, "search-parallel", f"Parallel coordinates of {len(values)} trials over {width - 1} parameters")
 
 
-def quality(seconds: Sequence[float], values: Sequence[float]) -> str:
+def quality(seconds: Sequence[float], values: Sequence[float], title: str, cost: str) -> str:
     """Objectives against what they cost.
 
     Args:
         seconds: (n,) seconds of each trial.
         values: (n,) objectives.
+        title: Of the objective.
+        cost: What took the seconds.
 
     Returns:
         An `<svg>` element; empty text for none.
     """
     if not values or len(values) != len(seconds):
         return ""
-    figure, axes = _new("Seconds", "Objective")
+    figure, axes = _new(f"{cost}, seconds", title)
     axes.scatter(seconds, values, s=30, color=MODEL, alpha=0.7, edgecolor=PAPER, linewidth=0.75)
     _plain_numbers(axes)
     return _svg(figure, "search-quality", f"Objective of {len(values)} trials against their seconds")

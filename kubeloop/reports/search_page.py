@@ -87,7 +87,7 @@ def shown_value(found: Any) -> str:
 def _figures(search: Facts, succeeded: Sequence[Facts], name: str, *, lower: bool) -> list[dict[str, Any]]:
     values = [number(trial.get("value")) or 0.0 for trial in succeeded]
     numbers = [count(trial.get("number")) or 0 for trial in succeeded]
-    seconds = [number(trial.get("seconds")) or 0.0 for trial in succeeded]
+    cost, seconds = _cost(succeeded)
     axes, lines = _lines(search, succeeded)
     named = "; ".join(f"{place} {axis}" for place, axis in enumerate(axes, start=1))
     title = metric_title(name)
@@ -95,16 +95,29 @@ def _figures(search: Facts, succeeded: Sequence[Facts], name: str, *, lower: boo
         (
             "Optimisation history",
             f"{title} of each trial; the line is the best so far.",
-            history(numbers, values, lower=lower),
+            history(numbers, values, title, lower=lower),
         ),
         (
             "Parallel coordinates",
             f"A line a trial, the best ones dark; axes: {named}; last {title}. Each axis from its least to its most.",
             parallel(lines, values, lower=lower),
         ),
-        ("Quality against seconds", f"{title} against the seconds that a trial took.", quality(seconds, values)),
+        (
+            "Quality against seconds",
+            f"{title} against the seconds of {'all fits of a trial' if cost == 'Training' else 'a trial'}.",
+            quality(seconds, values, title, cost),
+        ),
     ]
     return [{"title": head, "note": note, "svg": Markup(svg)} for head, note, svg in drawn if svg]  # noqa: S704 - ours
+
+
+def _cost(succeeded: Sequence[Facts]) -> tuple[str, list[float]]:
+    """Seconds of training where every trial tells them; those of a whole trial hold a pod's start, too."""
+    told = [number(mapping(trial.get("metrics")).get("train_seconds")) for trial in succeeded]
+    known = [each for each in told if each is not None]
+    if known and len(known) == len(succeeded):
+        return "Training", known
+    return "Trial", [number(trial.get("seconds")) or 0.0 for trial in succeeded]
 
 
 def _lines(search: Facts, succeeded: Sequence[Facts]) -> tuple[list[str], list[list[float | None]]]:
