@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from kubeloop.errors import InputError, KubeloopError
 from kubeloop.serving import events, wire
 from kubeloop.serving.front import ID, IGNORED, OUTSIDE, REQUEST_ID, named
+from kubeloop.serving.gate import BusyError
 from kubeloop.serving.protocol import TIME_LIMIT_S
 from kubeloop.serving.tally import Tally
 
@@ -174,6 +175,10 @@ class Door:
         except TimeoutError:
             raise _StatusError(
                 504, f"no answer was made within {self.time_limit_s:g} s; send fewer rows per request"
+            ) from None
+        except BusyError:
+            raise _StatusError(
+                503, "this endpoint is above its capacity; ask again in a second", [(b"retry-after", b"1")]
             ) from None
         return made
 

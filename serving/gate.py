@@ -15,6 +15,38 @@ SHARE = 0.5
 PATIENCE = 2
 """Rounds in a row that must have been too long before a request is turned away: one pause of the machine is no load."""
 
+FEW = 16
+"""Pieces of work that may always wait for the scoring thread, however long each takes."""
+
+_KEPT = 0.8
+
+
+class BusyError(Exception):
+    """What came would have to wait longer than the promise allows."""
+
+
+class Line:
+    """Who waits for the scoring thread on the careful path, and for how long by what the work before them took."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._each_s = 0.0
+
+    def enter(self, budget_s: float) -> None:
+        """Stand in line.
+
+        Raises:
+            BusyError: It is too long.
+        """
+        if self._waiting >= FEW and self._waiting * self._each_s > budget_s:
+            raise BusyError
+        self._waiting += 1
+
+    def leave(self, took_s: float) -> None:
+        """The work was done, in so many seconds."""
+        self._waiting -= 1
+        self._each_s = _KEPT * self._each_s + (1 - _KEPT) * took_s
+
 
 class Gate:
     """Lets requests pass while their wait fits the promise.

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import Any, cast
 
 import numpy as np
@@ -26,6 +27,7 @@ from kubeloop.scoring.scorer import load_scorer
 from kubeloop.serving import tensors, wire
 from kubeloop.serving.batching import scores_of
 from kubeloop.serving.fast import Codec, Rows, Scorer, Scores
+from kubeloop.serving.gate import SHARE, BusyError, Line
 from kubeloop.serving.predictor import mode_of
 from kubeloop.serving.trial import hold
 
@@ -51,6 +53,12 @@ class Loading(ServerNotReady):  # type: ignore[misc]
     """The model is not loaded yet; kserve's gRPC side reads `reason`, which its own class lacks."""
 
     reason = "the model is loading"
+
+
+class Busy(ServerNotReady):  # type: ignore[misc]
+    """Above capacity, for kserve's gRPC side."""
+
+    reason = "this endpoint is above its capacity; ask again in a second"
 
 
 class PackageModel(Model):  # type: ignore[misc]
@@ -79,6 +87,7 @@ class PackageModel(Model):  # type: ignore[misc]
         self._mode: wire.Mode = "both"
         self.scorer: Scorer | None = None
         self.promise_s = 0.0
+        self._line = Line()
         # One thread: more would only share the interpreter's lock and make answers wait for each other.
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="score")
 
@@ -124,8 +133,26 @@ class PackageModel(Model):  # type: ignore[misc]
         return bool(self.ready)
 
     async def run(self, work: Callable[[], Any]) -> Any:
-        """Run work in the scoring thread, so that no body, however large, holds up the health check."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+        """Run work in the scoring thread, so that no body, however large, holds up the health check.
+
+        Raises:
+            BusyError: Too much waits there already.
+        """
+        self._line.enter(self.promise_s * SHARE)
+        took_s = 0.0
+
+        def timed() -> Any:
+            nonlocal took_s
+            began = perf_counter()
+            try:
+                return work()
+            finally:
+                took_s = perf_counter() - began
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.pool, timed)
+        finally:
+            self._line.leave(took_s)
 
     def reply(self, body: bytes, json_length: int | None, *, v2: bool) -> Reply:
         """Answer a body; in V2 its first `json_length` bytes are JSON and binary tensors follow; None: all is JSON.
@@ -203,6 +230,8 @@ class PackageModel(Model):  # type: ignore[misc]
                 return (await self.run(lambda: self._v1(payload))).answer
         except InputError as error:
             raise InvalidInput(wire.v2_error(error)["error"]) from None
+        except BusyError:
+            raise Busy from None
         raise InvalidInput("a V1 or V2 request was expected")
 
     def _v1(self, document: dict[str, Any]) -> Reply:

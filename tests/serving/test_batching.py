@@ -5,9 +5,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from kubeloop.errors import InputError
 from kubeloop.serving.batching import Batcher
 from kubeloop.serving.fast import Rows, Scores
+from kubeloop.serving.gate import FEW, BusyError, Line
 
 
 class Model:
@@ -73,3 +76,17 @@ def test_what_would_wait_too_long_is_turned_away_and_a_lone_request_never() -> N
     (answers,) = asked(model, [1.0] * 100, hold=True)
     assert answers.count("full") == 100 - 64
     assert asked(Model(), [1.0], budget_s=0.0) == [[[[2.0]]]]
+
+
+def test_the_careful_path_takes_a_few_and_then_what_fits_into_the_promise() -> None:
+    line = Line()
+    for _ in range(FEW):
+        line.enter(0.05)
+    line.enter(0.05)  # nothing is known yet of how long each takes
+    line.leave(1.0)
+    with pytest.raises(BusyError):
+        line.enter(0.05)
+    line.enter(60.0)
+    for _ in range(FEW + 1):
+        line.leave(0.0)
+    line.enter(0.0)

@@ -90,7 +90,7 @@ def stock(python: Path, folder: Path) -> list[str]:
 
 
 def _wait(running: Running, child: "subprocess.Popen[bytes]", log: Path) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while time.monotonic() < end:
         assert child.poll() is None, log.read_text()[-2000:]
         connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=5)
