@@ -29,8 +29,10 @@ from kubeloop.data.tables import read_facts
 from kubeloop.data.validation import validate
 from kubeloop.decisions import Check, decide
 from kubeloop.learning.training import train
+from kubeloop.monitoring.reference.fitting import fit_reference
 from kubeloop.packaging.build import build, cpu_type
 from kubeloop.packaging.store import publish
+from kubeloop.scoring.prepare import prepare
 from kubeloop.site import Site, laptop
 from kubeloop.tracking.record import RunRecord, TaskRecord, read_run, write_run, write_task
 
@@ -93,7 +95,10 @@ def run_made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     metrics = {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95, "method": "wilson", "n": 24}}
     decision = decide("model", [Check(name="threshold", verdict="pass", reason="good enough")])
     judged = {"metrics": metrics, "decision": decision, "test": read_facts(test).digest}
-    digest = build(work / "model", contract, judged, facts["ingest"]["digest"], work / "package")
+    prepare(work / "model", development)
+    fit_reference(sections.monitor, work / "model", development, work / "reference")
+    snapshot = facts["ingest"]["digest"]
+    digest = build(work / "model", contract, judged, snapshot, work / "package", work / "reference")
     publish(site, work / "package")
     facts["register"] = {"digest": digest}
     document = contract.model_dump(mode="json")
