@@ -117,7 +117,9 @@ def test_tuned_against_default_on_flights(tmp_path: Path) -> None:
         began = dt.datetime.now(dt.UTC)
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ))
         print(f"{name}: {(dt.datetime.now(dt.UTC) - began).total_seconds():.0f} s, exit code {done.returncode}")
-    tasks = {task["task"]: task for task in json.loads(done.stdout)["run"]["tasks"]}
+    run = json.loads(done.stdout)["run"]
+    print(f"what stopped the tuned run: {run['error']}")
+    tasks = {task["task"]: task for task in run["tasks"]}
     print(f"tuned: {tasks['tune']['facts']['parameters']}")
     checks = {check["name"]: check for check in tasks["evaluate"]["decision"]["checks"]}
     print(f"on rows that neither saw: {checks['champion']['reason']}")
