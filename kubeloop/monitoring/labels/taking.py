@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from kubeloop.contract.data import Source
 from kubeloop.contract.monitoring import Labels
@@ -114,7 +115,7 @@ def _as_logged(site: Site, model: LoggedModel, found: Sequence[Label]) -> list[L
     return [label.model_copy(update={"ident": key}) for label, key in zip(found, keys, strict=True)]
 
 
-def take_from_source(site: Site, name: str, words: Labels, now: dt.datetime) -> dict[str, object]:
+def take_from_source(site: Site, name: str, words: Labels, now: dt.datetime) -> dict[str, Any]:
     """Take in what the contract's source of labels holds; what is there already is not taken twice.
 
     Returns:
