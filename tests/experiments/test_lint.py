@@ -75,7 +75,7 @@ def rules() -> set[str]:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Finding", "advice"):
                 assert node.args, f"{file.name}:{node.lineno}: the rule goes first"
                 assert isinstance(node.args[0], ast.Constant), f"{file.name}:{node.lineno}: a literal is a rule's name"
-                found.add(node.args[0].value)
+                found.add(str(node.args[0].value))
     return found
 
 
