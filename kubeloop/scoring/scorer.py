@@ -106,17 +106,13 @@ class Scorer:
             return None
         from kubeloop.scoring import _native  # type: ignore[attr-defined,unused-ignore]
 
-        limits = [
-            np.array(
-                [off if column[end] is None else column[end] for column in self._schema], dtype=np.float64
-            ).tobytes()
-            for end, off in (("minimum", -np.inf), ("maximum", np.inf))
-        ]
+        low = [-np.inf if column["minimum"] is None else column["minimum"] for column in self._schema]
+        high = [np.inf if column["maximum"] is None else column["maximum"] for column in self._schema]
         try:
             made: Bodies = _native.Bodies(
                 self._program,
                 tuple(column["name"] for column in self._schema),
-                *limits,
+                *(np.array(limits, dtype=np.float64).tobytes() for limits in (low, high)),
                 *(tuple(each[place] for each in words.classes) for place in range(3)),
                 words.head,
                 words.datatype.encode("ascii"),
