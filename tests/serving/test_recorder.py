@@ -276,7 +276,10 @@ def test_grpc_ends_in_the_log(packages: tuple[Path, Path], tmp_path: Path, raw: 
     async def infer(_: Any, context: Any) -> Any:
         return await _Servicer(None, None, model, Tally(NAME)).ModelInfer(grpc_request(raw=False), context)
 
-    answer = asyncio.run(recorded_infer(lambda: kept)(infer)(grpc_request(raw=raw), None))  # type: ignore[arg-type]
+    async def ask() -> Any:
+        return await recorded_infer(lambda: kept)(infer)(grpc_request(raw=raw), None)
+
+    answer = asyncio.run(ask())
     kept.close()
     model.pool.shutdown()
     window = written(tmp_path / "home")
