@@ -65,7 +65,8 @@ def test_the_same_run_goes_on_where_it_was_stopped_and_leaves_nothing(
     rows = batch.BATCH + 100
     asked(models, tmp_path / "rows", rows)
     places = [tmp_path / name for name in ("rows", "answers", "quarantine")]
-    score, done = batch._score, []
+    score = batch._score
+    done: list[Any] = []
 
     def stopped(*arguments: Any) -> Any:
         if done:
