@@ -27,7 +27,7 @@ def face(name: str) -> ast.FunctionDef:
 
 
 def test_all_are_here() -> None:
-    loop = [*TRAIN_TASKS, "refused", "clean_up", "predict"]
+    loop = [*TRAIN_TASKS, "refused", "clean_up", "predict", "labels"]
     assert sorted(loop) == NAMES
 
 
