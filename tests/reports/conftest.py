@@ -271,7 +271,12 @@ def fit_monitor() -> TaskRecord:
 
 
 def attach_monitor() -> TaskRecord:
-    facts = {"name": "heart", "where": "laptop", "how": "`kubeloop serve heart --monitor` watches it", "reference": True}
+    facts = {
+        "name": "heart",
+        "where": "laptop",
+        "how": "`kubeloop serve heart --monitor` watches it",
+        "reference": True,
+    }
     return task("attach_monitor", 17.6, 0.2, facts)
 
 
