@@ -27,8 +27,9 @@ ADDRESS = "KUBELOOP_WARM"
 
 _BACKLOG = 128
 _LAST_S = 10.0
-# A fork copies no thread, so the server must have none: BLAS would start its own when it is loaded.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# A fork copies no thread, so the server must have none: BLAS would start its own when it is loaded. What is forked gets
+# the threads of its own environment.
+_ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class Forked:

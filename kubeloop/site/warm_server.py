@@ -7,6 +7,7 @@ It may fork because it only ever imports: it has one thread of its own, and Open
 compute. Where a library has started a thread all the same, the child is executed anew instead.
 """
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -20,6 +21,7 @@ import struct
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +84,7 @@ class Order:
         if _threads():
             command = [sys.executable, "-P", "-m", self.module, *self.arguments]
             os.execv(sys.executable, command)  # noqa: S606 - no shell
+        _set_threads(self.environment)
         call_it(self.module.rpartition(".")[2])
         sys.argv = [self.module, *self.arguments]
         sys.modules.pop(self.module, None)  # it is run as __main__, whoever imported it before
@@ -168,6 +171,7 @@ class Server:
         """Let go of all that is the server's, in a child."""
         die_with_parent()
         gc.enable()
+        atexit.register(gc.unfreeze)  # else extensions take what is never collected for leaked, and say so
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._selector.close()
@@ -228,6 +232,18 @@ def _import(name: str) -> None:
     # Whatever cannot be imported is for the child to say, where its output is seen.
     with suppress(Exception):
         importlib.import_module(name)
+
+
+def _set_threads(environment: Mapping[str, str]) -> None:
+    """Give OpenMP and BLAS, which read the server's environment when they were loaded, what this one asks for."""
+    if "threadpoolctl" not in sys.modules:  # scikit-learn brings it; nothing that computes is loaded
+        return
+    from threadpoolctl import ThreadpoolController
+
+    every = environment.get("OMP_NUM_THREADS", "")
+    for api, word in (("openmp", every), ("blas", environment.get("OPENBLAS_NUM_THREADS", every))):
+        threads = int(word) if word.isdecimal() else len(os.sched_getaffinity(0))
+        ThreadpoolController().select(user_api=api).limit(limits=max(threads, 1))
 
 
 def _threads() -> list[str]:

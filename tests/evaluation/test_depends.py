@@ -70,7 +70,7 @@ def test_ids_that_repeat_are_blocks_and_those_that_do_not_are_rows():
 
 @pytest.mark.parametrize("asked", [section("gone"), section("day", time="gone")])
 def test_a_column_that_is_not_among_the_test_rows_is_refused(asked):
-    with pytest.raises(InputError, match=r"'gone', which gate\.blocks asks for"):
+    with pytest.raises(InputError, match=r"'gone', by which gate\.blocks or monitoring\.detectors\.blocks parts rows"):
         blocks_of(asked, TABLE)
 
 

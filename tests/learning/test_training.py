@@ -118,7 +118,7 @@ def test_two_processes_write_the_same_bytes(make_section, make_rows, table, tmp_
     assert sorted(outs[0]) == [
         f"{kind}/{file}"
         for kind in ("gradient_boosting", "logistic_regression")
-        for file in ("estimator.skops", "model.json")
+        for file in ("estimator.skops", "held_out.npy", "model.json")
     ]
 
 

@@ -48,6 +48,10 @@ MODULES = {
     """,
     "group": "import os; print(os.getpgrp(), flush=True)",
     "parent": "import os; print(os.getppid(), flush=True)",
+    "counts": """
+        from threadpoolctl import threadpool_info
+        print(sorted({(pool["user_api"], pool["num_threads"]) for pool in threadpool_info()}))
+    """,
 }
 OWNS = """
 import os, signal, sys
@@ -150,6 +154,16 @@ def test_what_will_be_needed_is_imported_meanwhile(run: Any, modules: Path) -> N
     (modules / "later.py").write_text(f"open({str(modules / 'seen')!r}, 'w').write('yes')", encoding="utf-8")
     warm.prepare(["no_such_module", "later"])
     until((modules / "seen").exists)
+
+
+def test_it_computes_with_the_threads_of_its_environment_and_ends_without_a_word(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for threads in ("3", "1"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        child, out = run("counts", needed=("duckdb", "sklearn.ensemble"))
+        assert child.wait(LONG_S) == 0
+        assert out.read_text() == f"[('blas', {threads}), ('openmp', {threads})]\n"
 
 
 def test_dropping_it_ends_it(run: Any) -> None:
