@@ -171,7 +171,6 @@ class Server:
         """Let go of all that is the server's, in a child."""
         die_with_parent()
         gc.enable()
-        atexit.register(gc.unfreeze)  # else extensions take what is never collected for leaked, and say so
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._selector.close()
@@ -234,6 +233,28 @@ def _import(name: str) -> None:
         importlib.import_module(name)
 
 
+class _Ending:
+    """Ends a child without taking its modules apart.
+
+    They are shared with the server: to touch each once more costs as much as an import, and extensions call leaked what
+    was frozen and is not collected.
+
+    Attributes:
+        code: Its exit code; None where Python ends it by a signal of its own.
+    """
+
+    code: int | None = None
+
+    def __call__(self) -> None:
+        if self.code is None:
+            gc.unfreeze()
+            return
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # closed
+                stream.flush()
+        os._exit(self.code & 0xFF)
+
+
 def _set_threads(environment: Mapping[str, str]) -> None:
     """Give OpenMP and BLAS, which read the server's environment when they were loaded, what this one asks for."""
     if "threadpoolctl" not in sys.modules:  # scikit-learn brings it; nothing that computes is loaded
@@ -262,7 +283,18 @@ def main(listener: int, life: int) -> None:
     call_it(NAME)
     sys.argv = sys.argv[:1]  # kserve reads it when it is imported
     gc.disable()  # nothing here becomes garbage
-    Server(socket.socket(fileno=listener), socket.socket(fileno=life)).serve().become()
+    ending = _Ending()
+    atexit.register(ending)  # the first one, so it is called last
+    order = Server(socket.socket(fileno=listener), socket.socket(fileno=life)).serve()
+    try:
+        order.become()
+        ending.code = 0
+    except SystemExit as end:
+        ending.code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
+    except Exception:
+        ending.code = 1
+        raise
 
 
 if __name__ == "__main__":
