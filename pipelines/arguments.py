@@ -4,20 +4,6 @@ from kubeloop.contract import Contract, encode, sections_of
 from kubeloop.contract.text import LIMIT_BYTES
 from kubeloop.errors import InputError
 
-TRAIN_TASKS = (
-    "ingest",
-    "validate",
-    "split",
-    "tune",
-    "train",
-    "evaluate",
-    "fit_monitor",
-    "register",
-    "attach_monitor",
-    "deploy",
-)
-"""What a train run that went all the way has executed, in order."""
-
 
 def train_arguments(contract: Contract) -> dict[str, str]:
     """Arguments of the train pipeline, by parameter name.

@@ -88,9 +88,10 @@ def run_contract(
 
 
 def _run(contract: Contract, path: Path, site: Site, on_task: Callable[[TaskRecord], None]) -> Outcome:
-    from kubeloop.pipelines.arguments import TRAIN_TASKS, train_arguments
+    from kubeloop.pipelines.arguments import train_arguments
     from kubeloop.pipelines.compile import compiled_path
     from kubeloop.pipelines.local import Job, run_job
+    from kubeloop.reports.words import TRAIN
     from kubeloop.tracking.mirror import prepare
     from kubeloop.tracking.outbox import owe
     from kubeloop.tracking.provenance import provenance
@@ -102,7 +103,7 @@ def _run(contract: Contract, path: Path, site: Site, on_task: Callable[[TaskReco
         name=contract.name,
         pipeline=compiled_path("train"),
         arguments=train_arguments(contract),
-        expected=TRAIN_TASKS,
+        expected=TRAIN,
         facts={"contract": path.name, "pipeline": "kubeloop-train"} | provenance(contract, path.resolve().parent),
     )
     owe(site.home, job.run_id)

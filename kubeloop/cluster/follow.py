@@ -122,7 +122,7 @@ def follow(api: Api, name: str, revision: str, deadline_s: float) -> float:
         if verdict.done:
             return waited
         if verdict.stopped is not None:
-            raise _explained(api, name, verdict.stopped)
+            raise explained(api, name, verdict.stopped)
         if waited > deadline_s:
             raise TransientError(
                 f"{name} should serve within {deadline_s:.0f} s, and still waits for {verdict.waits_for}",
@@ -173,7 +173,8 @@ def _failing(deployment: Document, waited_s: float) -> Iterator[Symptom]:
             yield Symptom("no new copy got ready in ten minutes", condition.get("message", ""), _SLOW)
 
 
-def _explained(api: Api, name: str, stopped: Symptom) -> PermanentError:
+def explained(api: Api, name: str, stopped: Symptom) -> PermanentError:
+    """What is said of a pod that cannot come up: why, and the last lines of its log."""
     said = ""
     if stopped.pod and stopped.container:
         text = api.log(stopped.pod, stopped.container, LOG_LINES, previous=stopped.restarted)

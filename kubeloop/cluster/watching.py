@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from kubeloop.cluster.api import DEPLOYMENT, EVENT, POD, Api, Document, Refused
-from kubeloop.cluster.follow import POLL_S, _explained
+from kubeloop.cluster.follow import POLL_S, explained
 from kubeloop.cluster.inference_service import REVISION
 from kubeloop.cluster.lint import image_findings
 from kubeloop.cluster.monitor_service import CONFIG_MAP, MonitorService
@@ -90,7 +90,7 @@ def _follow(api: Api, service: MonitorService, deadline_s: float) -> float:
             return round(waited, 3)
         found = next(_stopped(api, service, waited), None)
         if found is not None:
-            raise _explained(api, service.name, found)
+            raise explained(api, service.name, found)
         if waited > deadline_s:
             raise TransientError(
                 f"{service.name} should take events within {deadline_s:.0f} s, and does not yet",

@@ -45,6 +45,7 @@ TRAIN: tuple[str, ...] = (
     "attach_monitor",
     "deploy",
 )
+"""What a train run that went all the way has executed, in order."""
 METRICS: dict[str, str] = {
     "accuracy": "Accuracy",
     "precision": "Precision",

@@ -261,10 +261,11 @@ def _set_threads(environment: Mapping[str, str]) -> None:
         return
     from threadpoolctl import ThreadpoolController
 
+    pools = ThreadpoolController()
     every = environment.get("OMP_NUM_THREADS", "")
     for api, word in (("openmp", every), ("blas", environment.get("OPENBLAS_NUM_THREADS", every))):
         threads = int(word) if word.isdecimal() else len(os.sched_getaffinity(0))
-        ThreadpoolController().select(user_api=api).limit(limits=max(threads, 1))
+        pools.select(user_api=api).limit(limits=max(threads, 1))
 
 
 def _threads() -> list[str]:

@@ -10,16 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pytest
 import yaml
 
 from kubeloop.cluster.api import POD, Api, Kind, Refused, connect
 from kubeloop.components.clean_up.component import clean_up
 from kubeloop.contract import encode
-from kubeloop.data.tables import read_frame, write_table
+from kubeloop.data.tables import read_frame
 from kubeloop.experiments import tuning
 from kubeloop.experiments.cluster import run_cluster
 from kubeloop.experiments.following import EXPERIMENT, Patience
@@ -31,7 +28,7 @@ from kubeloop.site.model import Site
 from kubeloop.site.processes import surrounded
 from tests.cluster.bed import layout
 from tests.cluster.conftest import PREDICTOR, Place, as_account, wait_until
-from tests.experiments.conftest import PLAIN
+from tests.experiments.conftest import PLAIN, write_development
 from tests.experiments.test_lint import BROKEN, GOOD, changed
 from tests.experiments.test_tuning import SEARCH, sections
 
@@ -61,13 +58,7 @@ def _knows_katib(api: Api) -> bool:
 
 @pytest.fixture
 def development(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(3)
-    dose, n = rng.normal(size=120), 120
-    frame = pd.DataFrame({"dose": dose, "junk": rng.normal(size=n)})
-    frame["ill"] = np.where(dose + rng.normal(size=n) > 0, "yes", "no")
-    frame["_fold"] = np.arange(n) % 3
-    write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "development")
-    return tmp_path / "development"
+    return write_development(tmp_path / "development")
 
 
 def nothing_left(place: Place, site: Site) -> None:

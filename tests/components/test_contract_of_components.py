@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from kubeloop.components import readme
-from kubeloop.pipelines.arguments import TRAIN_TASKS
+from kubeloop.reports.words import TRAIN
 
 ROOT = Path(readme.__file__).resolve().parent
 NAMES = readme.names()
@@ -27,7 +27,7 @@ def face(name: str) -> ast.FunctionDef:
 
 
 def test_all_are_here() -> None:
-    loop = [*TRAIN_TASKS, "refused", "clean_up", "predict", "labels"]
+    loop = [*TRAIN, "refused", "clean_up", "predict", "labels"]
     assert sorted(loop) == NAMES
 
 

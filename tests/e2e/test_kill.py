@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kubeloop.pipelines.arguments import TRAIN_TASKS
+from kubeloop.reports.words import TRAIN
 from kubeloop.site.processes import orphans
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
@@ -38,7 +38,7 @@ def kill_at(step: str, folder: Path, environment: dict[str, str]) -> None:
 
 
 # The whole series takes minutes; the two in which the registry and the endpoint change are tried every time.
-EVERY_STEP = pytest.param(TRAIN_TASKS, marks=pytest.mark.slow, id="every step")
+EVERY_STEP = pytest.param(TRAIN, marks=pytest.mark.slow, id="every step")
 
 
 @pytest.mark.parametrize("steps", [pytest.param(("deploy",), id="deploy"), EVERY_STEP])

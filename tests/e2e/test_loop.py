@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kubeloop.pipelines.arguments import TRAIN_TASKS
+from kubeloop.reports.words import TRAIN
 
 pytestmark = pytest.mark.e2e
 
@@ -55,7 +55,7 @@ def bad_model(heart: Path, bad_data: Any, kubeloop: Any, edit: Any) -> Any:
 def test_first_run_goes_all_the_way(first: Any) -> None:
     assert first.code == 0, first.err
     assert first.run["status"] == "done"
-    assert set(first.tasks) == set(TRAIN_TASKS)
+    assert set(first.tasks) == set(TRAIN)
     assert all(task["status"] == "done" for task in first.tasks.values())
 
 
@@ -72,7 +72,7 @@ def test_deploy_replayed_golden_requests_over_both_protocols(first: Any) -> None
 
 def test_a_second_run_makes_the_same_package_and_skips_no_side_effect(first: Any, again: Any) -> None:
     assert again.code == 0, again.err
-    assert set(again.tasks) == set(TRAIN_TASKS)
+    assert set(again.tasks) == set(TRAIN)
     assert again.tasks["register"]["facts"]["digest"] == first.tasks["register"]["facts"]["digest"]
     assert again.tasks["evaluate"]["decision"]["baseline"] == "champion"
     for name in ("ingest", "evaluate", "register", "deploy"):

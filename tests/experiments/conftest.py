@@ -5,8 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
+
+from kubeloop.data.tables import write_table
 
 PLAIN = yaml.safe_load("""
 apiVersion: kubeflow.org/v1beta1
@@ -75,3 +80,19 @@ def experiment(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         return document
 
     return make
+
+
+def write_development(folder: Path) -> Path:
+    """120 rows in three folds: `ill` follows `dose`, and `junk` nothing."""
+    rng = np.random.default_rng(3)
+    dose, n = rng.normal(size=120), 120
+    frame = pd.DataFrame({"dose": dose, "junk": rng.normal(size=n)})
+    frame["ill"] = np.where(dose + rng.normal(size=n) > 0, "yes", "no")
+    frame["_fold"] = np.arange(n) % 3
+    write_table(pa.Table.from_pandas(frame, preserve_index=False), folder)
+    return folder
+
+
+@pytest.fixture
+def development(tmp_path: Path) -> Path:
+    return write_development(tmp_path / "development")

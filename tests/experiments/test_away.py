@@ -8,14 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pytest
 import yaml
 
 from kubeloop.cluster import installing
-from kubeloop.data.tables import read_frame, write_table
+from kubeloop.data.tables import read_frame
 from kubeloop.errors import IntegrityError, PermanentError
 from kubeloop.experiments import tuning
 from kubeloop.experiments.away import Away, clean_up
@@ -73,17 +70,6 @@ POD = {
         ],
     },
 }
-
-
-@pytest.fixture
-def development(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(3)
-    dose, n = rng.normal(size=120), 120
-    frame = pd.DataFrame({"dose": dose, "junk": rng.normal(size=n)})
-    frame["ill"] = np.where(dose + rng.normal(size=n) > 0, "yes", "no")
-    frame["_fold"] = np.arange(n) % 3
-    write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "development")
-    return tmp_path / "development"
 
 
 @pytest.fixture

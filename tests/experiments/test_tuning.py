@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -54,17 +52,6 @@ def contract(search: dict[str, Any] | None, **more: Any) -> Contract:
 
 def sections(search: dict[str, Any] | None) -> Sections:
     return sections_of(contract(search))
-
-
-@pytest.fixture
-def development(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(3)
-    dose, n = rng.normal(size=120), 120
-    frame = pd.DataFrame({"dose": dose, "junk": rng.normal(size=n)})
-    frame["ill"] = np.where(dose + rng.normal(size=n) > 0, "yes", "no")
-    frame["_fold"] = np.arange(n) % 3
-    write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "development")
-    return tmp_path / "development"
 
 
 def test_without_a_search_nothing_is_read_or_written(tmp_path: Path) -> None:

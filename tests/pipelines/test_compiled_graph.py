@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from kubeloop import __version__
-from kubeloop.pipelines.arguments import TRAIN_TASKS
 from kubeloop.pipelines.compile import compile_pipeline, compiled_path, stale
+from kubeloop.reports.words import TRAIN
 
 WORLD = {"ingest", "validate", "evaluate", "register", "attach_monitor", "deploy", "refused", "clean_up"}
 
@@ -50,7 +50,7 @@ def test_two_compilations_give_the_same_bytes(tmp_path) -> None:
 
 def test_graph_holds_the_loop_and_four_refusals(spec: dict[str, Any]) -> None:
     names = [name for name, _ in tasks(spec)]
-    assert sorted(names) == sorted([*TRAIN_TASKS, *["refused"] * 4, "clean_up"])
+    assert sorted(names) == sorted([*TRAIN, *["refused"] * 4, "clean_up"])
 
 
 def test_only_evaluate_takes_test_rows(spec: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ def test_only_evaluate_takes_test_rows(spec: dict[str, Any]) -> None:
 def test_what_reads_or_changes_the_world_is_never_cached(spec: dict[str, Any]) -> None:
     cached = {name: task["cachingOptions"].get("enableCache", False) for name, task in tasks(spec)}
     assert {name for name, on in cached.items() if not on} == WORLD
-    assert {name for name, on in cached.items() if on} == set(TRAIN_TASKS) - WORLD
+    assert {name for name, on in cached.items() if on} == set(TRAIN) - WORLD
 
 
 def test_pure_tasks_on_data_take_its_digest_as_a_parameter(spec: dict[str, Any]) -> None:
