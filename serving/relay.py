@@ -2,7 +2,8 @@
 
 It follows HTTP/1.1 just far enough to know where a response ends, and so between which bytes a connection can be moved
 to another predictor: at a switch nobody's connection is cut, and the next request on it goes to the new one. A request
-that died with its predictor before one byte of an answer came is asked once more: predictions change nothing.
+that died with its predictor before one byte of an answer came is asked again of the next one: predictions change
+nothing. One that takes the next predictor with it too is given up.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ _REPLAY = 2**20  # bytes of a request kept for asking it again
 _HEAD = 2**16
 _RETRY_S = 0.05
 _LAST_ANSWER_TRIES = 1200  # a minute
+_LOSSES = 20
+"""How often one predictor may lose one request: a dying one takes connections for some moments more."""
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _ERROR = b'{"error":"no predictor answers; it is being started again"}'
 _UNAVAILABLE = (
@@ -107,7 +110,6 @@ class _Link:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     over: bool = False
-    replays: int = 0
 
 
 class _Connection:
@@ -120,10 +122,12 @@ class _Connection:
         self._lock = asyncio.Lock()
         self._link: _Link | None = None
         self._pumps: set[asyncio.Task[None]] = set()
-        # The exchange: who has it in flight, whether its response has begun, and its request while it may be replayed.
+        # The exchange: who has it in flight, whether its response has begun, its request while it may be asked again, and
+        # who lost it.
         self._counted: Target | None = None
         self._response: _Response | None = None
         self._request: bytearray | None = bytearray()
+        self._lost: list[Target] = []
 
     async def run(self) -> None:
         """Relay until either side has closed."""
@@ -158,6 +162,7 @@ class _Connection:
                 self._count(None)
                 self._response = None
                 self._request = bytearray()
+                self._lost = []
             self._keep(data)
             link = self._link
             if link is None or link.over or (first and link.target is not self._relay.target):
@@ -187,6 +192,8 @@ class _Connection:
         self._unlink()
         end = asyncio.get_running_loop().time() + DIAL_S
         while asyncio.get_running_loop().time() < end:
+            if self._lost:
+                await asyncio.sleep(_RETRY_S)
             target = self._relay.target
             if target is not None:
                 # Booked before the first await: a switch in this very moment must see it.
@@ -205,6 +212,11 @@ class _Connection:
             await asyncio.sleep(_RETRY_S)
         return False
 
+    def _given_up(self, target: Target) -> bool:
+        """Book that a target lost the request; whether that is enough."""
+        self._lost.append(target)
+        return len(set(self._lost)) > 1 or len(self._lost) > _LOSSES
+
     async def _pump(self, link: _Link) -> None:
         """Send a predictor's bytes back, until it closes."""
         with suppress(ConnectionError):
@@ -222,10 +234,7 @@ class _Connection:
             if self._link is not link:
                 return
             if self._counted is not None and self._response is None:
-                replay, link.replays = link.replays == 0, 1
-                if replay and await self._ask_again():
-                    assert self._link is not None
-                    self._link.replays = 1
+                if not self._given_up(link.target) and await self._ask_again():
                     return
                 self._writer.write(_UNAVAILABLE)
             # Between exchanges a client need not learn that its predictor was replaced: it keeps its connection.

@@ -114,8 +114,9 @@ def test_a_service_and_its_life(home: Site, service: Service, receiver: Receiver
     (third,) = service.until(lambda: [one for one in service.windows() if one["number"] == 3])
     assert (third["rows"], third["late"], third["present"]) == (ROWS, 0, [])
     assert third["from"] == "2026-03-01T03:00:00+00:00", "the half window that was open when it was killed"
-    service.until(lambda: len(receiver.events) == 3)
-    assert len({event["id"] for event in receiver.events}) == 3
+    # Killed between the receiver's answer and its own note of it, it tells a window twice, under the same id.
+    service.until(lambda: len({event["id"] for event in receiver.events}) == 3)
+    assert len(receiver.events) <= 4
     (unwatched,) = service.until(lambda: json.loads(service.get("/windows.json")[1])["unwatched"])
     assert unwatched["version"] == "7"
     assert "a package's digest was expected as version of heart, its events say '7'" in unwatched["reason"]
