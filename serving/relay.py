@@ -122,8 +122,8 @@ class _Connection:
         self._lock = asyncio.Lock()
         self._link: _Link | None = None
         self._pumps: set[asyncio.Task[None]] = set()
-        # The exchange: who has it in flight, whether its response has begun, its request while it may be asked again, and
-        # who lost it.
+        # The exchange: who has it in flight, whether its response has begun, its request while it may be asked again,
+        # and who lost it.
         self._counted: Target | None = None
         self._response: _Response | None = None
         self._request: bytearray | None = bytearray()
