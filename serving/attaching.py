@@ -50,11 +50,12 @@ def _on_cluster(site: Site, name: str, package: Package) -> dict[str, Any]:
 
     assert site.cluster is not None
     known = [*_serving_now(site, name, package.digest), package]
-    wanted = monitor_service(site, name, services_text(site, name, known))
+    versions = [each.digest for each in known]
+    wanted = monitor_service(site, name, services_text(site, name, known), versions)
     ready = watch(connect(site), wanted, site.cluster.deadline_s)
     return {
         "how": f"{wanted.name} takes its events and judges windows of them",
-        "versions": [each.digest for each in known],
+        "versions": versions,
         "ready_s": ready,
     }
 

@@ -1,6 +1,6 @@
-"""Bring a package out of an object store into a pod, before the predictor starts: verified, or not at all.
+"""Bring packages out of an object store into a pod, before what needs them starts: verified, or not at all.
 
-python -m kubeloop.serving.fetch --package DIGEST --to FOLDER
+python -m kubeloop.serving.fetch --package DIGEST [--package DIGEST] --to FOLDER
 """
 
 import argparse
@@ -12,16 +12,18 @@ from kubeloop.errors import KubeloopError
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Fetch `FOLDER/cache/packages/DIGEST` from the store of this pod's Site; returns the exit code."""
+    """Fetch each `FOLDER/cache/packages/DIGEST` from the store of this pod's Site; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m kubeloop.serving.fetch", allow_abbrev=False)
-    parser.add_argument("--package", required=True, help="digest of the package")
-    parser.add_argument("--to", type=Path, required=True, help="folder that takes it")
+    parser.add_argument("--package", action="append", required=True, help="digest of a package")
+    parser.add_argument("--to", type=Path, required=True, help="folder that takes them")
     chosen = parser.parse_args(arguments)
     from kubeloop.packaging.store import fetch
     from kubeloop.site import load_site
 
     try:
-        fetch(load_site().model_copy(update={"home": chosen.to}), chosen.package)
+        site = load_site().model_copy(update={"home": chosen.to})
+        for digest in chosen.package:
+            fetch(site, digest)
     except KubeloopError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -1,6 +1,6 @@
 """The process of the detectors: reads the inference log of a Site, judges windows, keeps and tells what it finds.
 
-python -m kubeloop.serving.monitor_process [SERVICE ...] [--tell URL] [--host HOST] [--port N | --fd N]
+python -m kubeloop.serving.monitor_process [SERVICE ...] [--packages DIR] [--tell URL] [--host HOST] [--port N | --fd N]
 
 Without a SERVICE all of the Site's namespace are watched. A version that is a package's digest is held against that
 package's own reference. It holds one open window of each stream and no more: what it has not read yet waits in the log.
@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubeloop.errors import InputError, KubeloopError
@@ -33,16 +34,17 @@ LOOK_S = 1.0
 _LONGEST_S = 60.0
 
 
-def watched_of(site: Site, services: frozenset[str], key: WindowKey) -> Watched | None:
+def watched_of(site: Site, services: frozenset[str], key: WindowKey, packages: Path | None = None) -> Watched | None:
     """What the windows of a version are held against; None: its service is not to be watched.
 
     Args:
         site: Where packages lie.
         services: Names; empty: all.
         key: Whose windows.
+        packages: A folder with packages by digest, to be used in the place of the store.
 
     Raises:
-        InputError: Its version is no package's digest, or the package has no reference.
+        InputError: Its version is no package's digest, the package has no reference, or is not in that folder.
         IntegrityError: The package is not what its digest says.
         TransientError: The store of packages does not answer.
     """
@@ -61,7 +63,14 @@ def watched_of(site: Site, services: frozenset[str], key: WindowKey) -> Watched 
             "let the InferenceService's annotation model-version be the digest",
             service=key.service,
         )
-    package = read_package(fetch(site, digest), digest, site)
+    folder = fetch(site, digest) if packages is None else packages / digest
+    if not folder.is_dir():
+        raise InputError(
+            f"package {digest[7:19]} of {key.service} was expected in {packages}, and is not there",
+            "attach the monitor to that version: its package is fetched when the service starts",
+            service=key.service,
+        )
+    package = read_package(folder, digest, site)
     words = (package.manifest.contract.get("monitoring") or {}).get("labels") or {}
     return Watched(Judge(reference_of(package)), Labels.model_validate(words))
 
@@ -171,6 +180,7 @@ def main(arguments: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("services", metavar="SERVICE", nargs="*", help="InferenceServices to watch; all by default")
+    parser.add_argument("--packages", type=Path, default=None, help="folder of packages; the Site's store by default")
     parser.add_argument("--tell", metavar="URL", default=None, help="post each window there, as a CloudEvent")
     parser.add_argument("--settle", type=float, default=SETTLE_S, help="seconds that events may come out of order")
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104 - a pod's address is not known
@@ -200,7 +210,11 @@ def _watch(chosen: argparse.Namespace, site: Site, store: "sa.Engine", url: str 
 
     services = frozenset(chosen.services)
     watch = Watch(True, False, "no look has ended yet", {}, {}, {})
-    watcher = Watcher(store, site.namespace, lambda key: watched_of(site, services, key), chosen.settle)
+
+    def find(key: WindowKey) -> Watched | None:
+        return watched_of(site, services, key, chosen.packages)
+
+    watcher = Watcher(store, site.namespace, find, chosen.settle)
     looker = Looker(watcher, None if url is None else Outbox(store, site.namespace, url), watch)
     config = uvicorn.Config(
         application(store, site.namespace, watch),

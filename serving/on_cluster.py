@@ -1,17 +1,25 @@
 """An endpoint on a Kubernetes: what the rollout's steps call in the place of a boot on this machine."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubeloop.contract.serving import Serving
+from kubeloop.errors import PermanentError
+from kubeloop.packaging.manifest import Manifest
 from kubeloop.packaging.read import read_package
-from kubeloop.serving.trial import PROTOCOLS, post_to, replay_over, trial
+from kubeloop.serving.trial import PROTOCOLS, Ask, post_to, replay_over, trial
 from kubeloop.site.model import Site
 
 if TYPE_CHECKING:
     from kubeloop.cluster.api import Api
+
+SETTLE_S = 30.0
+"""A Service's proxies learn of a pod a moment after the Deployment knows it, and of its end likewise."""
+
+_PAUSE_S = 1.0
 
 
 def endpoint_of(site: Site, name: str, answers: str) -> Callable[[Path], dict[str, Any]]:
@@ -48,7 +56,7 @@ def endpoint(site: Site, name: str, *, force: bool = False) -> Callable[[Path], 
         assert site.cluster is not None  # `inference_service` refuses such a Site
         api = connect(site)
         served = serve(api, service, site.cluster.deadline_s, force=force)
-        difference = replay_over(partial(ask, api, name), name, package.manifest)
+        difference = settled(partial(ask, api, name), name, package.manifest)
         return {
             "golden": len(package.golden.requests),
             "max_difference": difference,
@@ -61,6 +69,31 @@ def endpoint(site: Site, name: str, *, force: bool = False) -> Callable[[Path], 
         }
 
     return apply
+
+
+def settled(post: Ask, name: str, manifest: Manifest, patience_s: float = SETTLE_S) -> float:
+    """Ask the golden requests until the answers are this package's: the old pod may have some of them, or nobody.
+
+    Args:
+        post: Asks through the Service.
+        name: The model.
+        manifest: Of the package that a rollout has just brought up.
+        patience_s: How long proxies may take to learn whom to ask, in seconds.
+
+    Returns:
+        The largest difference of a number.
+
+    Raises:
+        PermanentError: As `replay_over`, after that time.
+    """
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            return replay_over(post, name, manifest)
+        except PermanentError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(_PAUSE_S)
 
 
 def ask(api: "Api", name: str, path: str, body: bytes) -> tuple[int, bytes]:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import secrets
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ def run_contract(
 
 
 def _run(contract: Contract, path: Path, site: Site, on_task: Callable[[TaskRecord], None]) -> Outcome:
+    from kubeloop.experiments.leftover import note, take_back
     from kubeloop.pipelines.arguments import train_arguments
     from kubeloop.pipelines.compile import compiled_path
     from kubeloop.pipelines.local import Job, run_job
@@ -108,22 +110,27 @@ def _run(contract: Contract, path: Path, site: Site, on_task: Callable[[TaskReco
     )
     owe(site.home, job.run_id)
     preparing = prepare(tracking_site(site))
+    take_back(site)  # what a killed run has left
+    if contract.search is not None:
+        note(site, contract.name, job.run_id)
     try:
         record = run_job(job, site, on_task, now)
-    except BaseException:
-        _take_back(contract, site, job.run_id)
-        raise
+    finally:
+        _tidy(site)  # no exit handler runs when the pipeline's engine is killed
     page = write_page(record, site)
     preparing.join()
     return Outcome(tell_mlflow(record, site), page)
 
 
-def _take_back(contract: Contract, site: Site, run_id: str) -> None:
-    """What an interrupted search left on a cluster: no exit handler runs when the pipeline's engine is killed."""
-    from kubeloop.experiments.away import clean_up
+def _tidy(site: Site) -> None:
+    """Take this run's search back; where the cluster does not answer now, the next run does."""
+    from kubeloop.errors import KubeloopError
+    from kubeloop.experiments.leftover import take_back
 
-    if contract.search is not None:
-        clean_up(site, contract.name, run_id)
+    try:
+        take_back(site)
+    except KubeloopError as error:
+        sys.stderr.write(f"warning: what the search left on the cluster is there still, until the next run: {error}\n")
 
 
 def tracking_site(site: Site) -> Site:

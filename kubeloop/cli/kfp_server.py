@@ -22,8 +22,8 @@ LOCK = click.option(
 )
 
 
-def prepared(images: Path, *, caching: bool) -> "Prepared":
-    """The train pipeline with the images of a lock.
+def prepared(images: Path, *, caching: bool, pipeline: str = "train") -> "Prepared":
+    """A pipeline with the images of a lock.
 
     Raises:
         InputError: The lock is no mapping, or lacks an image.
@@ -36,7 +36,7 @@ def prepared(images: Path, *, caching: bool) -> "Prepared":
     lock = yaml.safe_load(images.read_text(encoding="utf-8"))
     if not isinstance(lock, dict):
         raise InputError(f"{images} should map images to digests, got {type(lock).__name__}", "see `submit --help`")
-    return prepare(compiled_path("train"), lock, caching=caching)
+    return prepare(compiled_path(pipeline), lock, caching=caching)
 
 
 def arguments_of(contract: Path, site_name: str) -> dict[str, str]:
@@ -61,6 +61,7 @@ def stuck_pod(site: "Site", run_id: str) -> str | None:
     from kubeloop.cluster.pods import symptoms
 
     for pod in connect(site).list(POD, f"pipeline/runid={run_id}"):
-        for found in symptoms(pod, "", float("inf")):
+        created = dt.datetime.fromisoformat(pod["metadata"]["creationTimestamp"].replace("Z", "+00:00"))
+        for found in symptoms(pod, "", (now() - created).total_seconds()):
             return f"{pod['metadata']['name']}: {found.what}: {found.detail}; {found.fix}"
     return None

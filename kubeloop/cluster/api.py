@@ -186,16 +186,21 @@ class Api:
         except Refused as refused:
             return refused.status, refused.message.encode("utf-8")
 
-    def may(self, verb: str, group: str, resource: str) -> bool:
-        """Whether this account may do something in the namespace (SelfSubjectAccessReview)."""
+    def may(self, verb: str, group: str, resource: str, account: str | None = None) -> bool:
+        """Whether an account of the namespace may do something there; None: we ourselves.
+
+        Raises:
+            Refused: We may not ask about others (SubjectAccessReview).
+        """
         main, _, sub = resource.partition("/")
         asked = {"namespace": self.namespace, "verb": verb, "group": group, "resource": main, "subresource": sub}
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": asked},
-        }
-        answer = self._json("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", [], review)
+        kind = "SelfSubjectAccessReview" if account is None else "SubjectAccessReview"
+        spec: Document = {"resourceAttributes": asked}
+        if account is not None:
+            spec["user"] = f"system:serviceaccount:{self.namespace}:{account}"
+            spec["groups"] = ["system:authenticated", "system:serviceaccounts"]
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
+        answer = self._json("POST", f"/apis/authorization.k8s.io/v1/{kind.lower()}s", [], review)
         return bool(answer["status"]["allowed"])
 
     def clock_offset_s(self) -> float:
@@ -212,12 +217,13 @@ class Api:
         return parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time()
 
     def read(self, path: str) -> Document:
-        """Any document of the API, such as `/version`.
+        """Any document of the API, such as `/version`; one that our Role may not hold is refused at once.
 
         Raises:
             Refused: The server's answer, as it came.
         """
-        return self._json("GET", path)
+        found: Document = json.loads(self._text("GET", path, known=False))
+        return found
 
     def explained(self, refused: Refused, verb: str, kind: Kind) -> KubeloopError:
         """The server's no as an error that says what to do."""
@@ -253,16 +259,27 @@ class Api:
         return found
 
     def _text(
-        self, method: str, path: str, query: Any = (), body: Document | None = None, content: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        query: Any = (),
+        body: Document | None = None,
+        content: str = "application/json",
+        *,
+        known: bool = True,
     ) -> str:
-        """One request; a server that is away or overloaded is asked again, for all that we send can be sent twice."""
+        """One request; a server that is away or overloaded is asked again, for all that we send can be sent twice.
+
+        `known`: our Role holds it, so that a no after a yes is that of a server which does not know its Roles yet.
+        """
         end = time.monotonic() + self._patience_s
         unsure = time.monotonic() + _ROLES_S
         while True:
             try:
                 answer = self._once(method, path, query, body, content)
             except Refused as refused:
-                if refused.status == 403 and self._let_in and method == "GET" and time.monotonic() < unsure:
+                unlearnt = known and refused.status == 403 and self._let_in
+                if unlearnt and method == "GET" and time.monotonic() < unsure:
                     time.sleep(_PAUSE_S)
                     continue
                 # A proxied 5xx is the Service's own answer, and a webhook's refusal may be one, too.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kubeloop.cluster.api import POD, Api, Refused, connect
+from kubeloop.cluster.lint import image_findings
 from kubeloop.cluster.pods import symptoms
 from kubeloop.errors import KubeloopError
 from kubeloop.site.addresses import filesystem, write_whole
@@ -33,6 +34,14 @@ _NEEDED = (
     ("get", "", "pods/log"),
     ("create", "", "services/proxy"),
 )
+
+
+_ACCOUNTS = {
+    "kubeloop-deploy": ("patch", "serving.kserve.io", "inferenceservices"),
+    "kubeloop-monitor": ("patch", "apps", "deployments"),
+    "kubeloop-tune": ("create", "kubeflow.org", "experiments"),
+}
+"""Under which account a pipeline's task talks to the cluster, and what it may not do without its Role."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +72,12 @@ def examine(site: Site) -> Iterator[Look]:
     missing = [f"{verb} {resource}" for verb, group, resource in _NEEDED if not api.may(verb, group, resource)]
     told = "this account has every verb of its Role" if not missing else f"this account may not: {', '.join(missing)}"
     yield Look("rights", told, _BIND if missing else "")
+    yield from _safely("accounts", lambda: _accounts(api))
+    yield _images(site)
     yield from _safely("namespace", lambda: _namespace(api))
     yield from _safely("secrets", lambda: _secrets(api, site))
     yield from _safely("Katib", lambda: _katib(api))
+    yield from _safely("trainer", lambda: _trainer(api, site))
     yield from _safely("pods", lambda: _pods(api))
 
 
@@ -74,6 +86,8 @@ def _safely(what: str, look: Callable[[], Look]) -> Iterator[Look]:
         yield look()
     except KubeloopError as error:
         yield Look(what, error.problem, error.fix)
+    except Refused as refused:
+        yield Look(what, f"the cluster refuses to say: {refused.message}", "look again, or ask who runs the cluster")
 
 
 def _store(site: Site) -> Look:
@@ -94,6 +108,54 @@ def _database(site: Site) -> Look:
     engine = open_engine(site)  # makes its tables, so it has answered
     engine.dispose()
     return Look("database", f"{engine.dialect.name} answers")
+
+
+def _accounts(api: Api) -> Look:
+    """Whether the tasks of a pipeline find their accounts, each with its Role."""
+    wrong = []
+    try:
+        for name, needed in _ACCOUNTS.items():
+            if not _is_there(api, f"/api/v1/namespaces/{api.namespace}/serviceaccounts/{name}"):
+                wrong.append(f"{name} is not there")
+            elif not api.may(*needed, account=name):
+                wrong.append(f"{name} may not {needed[0]} {needed[2]}")
+    except Refused as refused:
+        if refused.status == 403:
+            return Look("accounts", "those of a pipeline's tasks cannot be seen by this account")
+        raise
+    told = "; ".join(wrong) or f"{', '.join(_ACCOUNTS)}, each with its Role"
+    return Look("accounts", told, _INSTALL if wrong else "")
+
+
+def _is_there(api: Api, path: str) -> bool:
+    try:
+        api.read(path)
+    except Refused as refused:
+        if refused.status == 404:
+            return False
+        raise
+    return True
+
+
+def _images(site: Site) -> Look:
+    """Whether the Site's images are named so that what was tried is what runs."""
+    how = site.cluster
+    assert how is not None  # `connect` refuses such a Site
+    named = {"image": how.image, "trainer": how.trainer, "monitor": how.monitor}
+    given = {key: image for key, image in named.items() if image is not None}
+    wrong = [finding for key, image in given.items() for finding in image_findings(f"cluster.{key}", image)]
+    told = "; ".join(wrong) or ", ".join(f"cluster.{key}" for key in given)
+    return Look("images", told, "write it into site.yaml with a tag or a digest" if wrong else "")
+
+
+def _trainer(api: Api, site: Site) -> Look:
+    """Whether a search that is started outside of the cluster has what its trials need there."""
+    assert site.cluster is not None
+    if site.cluster.trainer is None:
+        return Look("trainer", "none is named: a search that is started outside runs where it is started")
+    if not _is_there(api, "/apis/kubeflow.org/v1beta1"):
+        return Look("trainer", "cluster.trainer is named, and there is no Katib that could run it", _TRAINER)
+    return Look("trainer", site.cluster.trainer)
 
 
 def _version(version: str) -> Look:
@@ -167,9 +229,7 @@ def _katib(api: Api) -> Look:
     """Whether Katib's own pods may run in a namespace that holds to Pod Security `restricted`."""
     import yaml
 
-    try:
-        api.read("/apis/kubeflow.org/v1beta1")
-    except Refused:
+    if not _is_there(api, "/apis/kubeflow.org/v1beta1"):
         return Look("Katib", "not here: a search runs where it is started")
     try:
         text = str(api.read(_KATIB_CONFIG)["data"]["katib-config.yaml"])
@@ -196,6 +256,8 @@ def _pods(api: Api) -> Look:
 
 
 _BIND = "run `kubeloop install` as an administrator, and bind its Role kubeloop-operator to this account"
+_INSTALL = "run `kubeloop install` as an administrator: it makes and binds them"
+_TRAINER = "install Katib 0.19, or take cluster.trainer out of site.yaml: a search then runs where it is started"
 _KATIB = (
     "in the ConfigMap kubeflow/katib-config set init.controller.injectSecurityContext: true, and give each of "
     "runtime.suggestions a securityContext (runAsNonRoot, allowPrivilegeEscalation: false, capabilities drop ALL, "

@@ -1,11 +1,31 @@
 """The InferenceService of a package, typed: what we send, and nothing that a person did not ask for."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
+from kubeloop.cluster.manifest import (
+    PORT,
+    VERSION,
+    Claim,
+    ConfigMap,
+    Container,
+    EmptyDir,
+    HttpGet,
+    InitContainer,
+    Logger,
+    Mount,
+    Probe,
+    PullSecret,
+    Resources,
+    SecretKey,
+    Strict,
+    ValueFrom,
+    Variable,
+    Volume,
+)
 from kubeloop.contract.serving import Serving
 from kubeloop.digests import document_digest
 from kubeloop.errors import InputError
@@ -19,206 +39,15 @@ CONTAINER = "kserve-container"
 PACKAGE, REVISION = "kubeloop-package", "kubeloop-revision"
 """Annotations of the pods: which package, and the digest of all that was applied."""
 
-VERSION = "model-version"
-"""Annotation of the pods by which events say who answered, for no header names the pod: again the package. No slash:
-the logger's agent gets it as a flag."""
-
-PORT = 8080
 SITE_FOLDER = "/etc/kubeloop/site"
-_SLEEP_S = 8
-"""How long a pod that is told to end still answers, while every proxy learns that it goes (measured: no error)."""
-
 FETCHED = "/mnt/package"
 """Where a package out of an object store lies in the pod."""
 
-_PACKAGE = "2Gi"
-"""The most that such a package may take of the node's disk."""
+PACKAGE_SIZE = "2Gi"
+"""The most that such packages may take of the node's disk."""
 
 START_PROBES = 90
 """A boot loads scikit-learn and proves the golden requests: seconds, and a minute on a busy node."""
-
-
-class Strict(BaseModel):
-    """camelCase on the wire; an unknown field is our mistake."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
-
-
-class HttpGet(Strict):
-    """Where a probe asks."""
-
-    path: str
-    port: int
-
-
-class Probe(Strict):
-    """How the kubelet sees that a container is well; by HTTP, for KServe's agent cannot be given another kind."""
-
-    http_get: HttpGet
-    period_seconds: int
-    failure_threshold: int
-    timeout_seconds: int = 2
-
-
-class Capabilities(Strict):
-    """Linux capabilities."""
-
-    drop: tuple[str, ...] = ("ALL",)
-
-
-class Seccomp(Strict):
-    """Seccomp."""
-
-    type: Literal["RuntimeDefault"] = "RuntimeDefault"
-
-
-class SecurityContext(Strict):
-    """What Pod Security `restricted` asks of a container; KServe copies it to the agent that it injects."""
-
-    allow_privilege_escalation: bool = False
-    run_as_non_root: bool = True
-    run_as_user: int = 1000
-    read_only_root_filesystem: bool = True
-    capabilities: Capabilities = Capabilities()
-    seccomp_profile: Seccomp = Seccomp()
-
-
-class Port(Strict):
-    """A port of a container."""
-
-    container_port: int
-    protocol: Literal["TCP"] = "TCP"
-    name: str | None = None
-
-
-class Mount(Strict):
-    """A volume inside of a container."""
-
-    name: str
-    mount_path: str
-    read_only: bool | None = None
-
-
-class SecretKey(Strict):
-    """A key of a Secret."""
-
-    name: str
-    key: str
-
-
-class ValueFrom(Strict):
-    """A variable's source."""
-
-    secret_key_ref: SecretKey
-
-
-class Variable(Strict):
-    """An environment variable."""
-
-    name: str
-    value: str | None = None
-    value_from: ValueFrom | None = None
-
-
-class Resources(Strict):
-    """Kubernetes quantities by name."""
-
-    requests: dict[str, str]
-    limits: dict[str, str]
-
-
-class Sleep(Strict):
-    """A pause."""
-
-    seconds: int
-
-
-class Handler(Strict):
-    """What happens before the end."""
-
-    sleep: Sleep
-
-
-class Lifecycle(Strict):
-    """Hooks of a container."""
-
-    pre_stop: Handler = Handler(sleep=Sleep(seconds=_SLEEP_S))
-
-
-class Container(Strict):
-    """The predictor."""
-
-    name: Literal["kserve-container"] = "kserve-container"
-    image: str
-    image_pull_policy: Literal["IfNotPresent"] = "IfNotPresent"
-    args: tuple[str, ...]
-    ports: tuple[Port, ...] = (Port(container_port=PORT),)
-    env: tuple[Variable, ...] | None = None
-    resources: Resources
-    security_context: SecurityContext = SecurityContext()
-    startup_probe: Probe
-    readiness_probe: Probe
-    liveness_probe: Probe
-    lifecycle: Lifecycle = Lifecycle()
-    termination_message_policy: Literal["FallbackToLogsOnError"] = "FallbackToLogsOnError"
-    volume_mounts: tuple[Mount, ...]
-
-
-class InitContainer(Strict):
-    """What runs before the predictor, to its end."""
-
-    name: Literal["package"] = "package"
-    image: str
-    image_pull_policy: Literal["IfNotPresent"] = "IfNotPresent"
-    command: tuple[str, ...]
-    env: tuple[Variable, ...]
-    resources: Resources
-    security_context: SecurityContext = SecurityContext()
-    termination_message_policy: Literal["FallbackToLogsOnError"] = "FallbackToLogsOnError"
-    volume_mounts: tuple[Mount, ...]
-
-
-class ConfigMap(Strict):
-    """A ConfigMap as a volume."""
-
-    name: str
-
-
-class Claim(Strict):
-    """A claim as a volume."""
-
-    claim_name: str
-    read_only: bool = True
-
-
-class EmptyDir(Strict):
-    """Scratch space."""
-
-    size_limit: str
-
-
-class Volume(Strict):
-    """A volume of the pod."""
-
-    name: str
-    config_map: ConfigMap | None = None
-    persistent_volume_claim: Claim | None = None
-    empty_dir: EmptyDir | None = None
-
-
-class Logger(Strict):
-    """KServe's request logger; without `mode` it is refused, whatever its documentation says."""
-
-    mode: Literal["all", "request", "response"] = "all"
-    url: str
-    metadata_headers: tuple[str, ...] = ("X-Request-Id",)
-    metadata_annotations: tuple[str, ...] = (VERSION,)
-
-
-class PullSecret(Strict):
-    """A registry's credential by name."""
-
-    name: str
 
 
 class Predictor(Strict):
@@ -386,10 +215,28 @@ def _placed(site: Site, how: Cluster, digest: str, sized: Resources) -> _Placed:
             "set store to pvc://<claim>/<path> with objects.mount, or to s3://<bucket>/<path> with objects.endpoint",
             store=site.store,
         )
-    fetch = InitContainer(
-        image=how.image,
-        command=("python", "-m", "kubeloop.serving.fetch", "--package", digest, "--to", FETCHED),
-        env=tuple(_variable(name, how.settings) for name in sorted(found.secrets.values())),
+    fetch = fetching(how.image, [digest], how.settings, found.secrets.values(), sized)
+    held = Volume(name="store", empty_dir=EmptyDir(size_limit=PACKAGE_SIZE))
+    return _Placed(f"{FETCHED}/cache/packages/{digest}", FETCHED, held, fetch)
+
+
+def fetching(
+    image: str, digests: Sequence[str], settings: str, secrets: Iterable[str], sized: Resources
+) -> InitContainer:
+    """The container that brings packages out of an object store, into the volume `store` at `FETCHED`.
+
+    Args:
+        image: One of ours.
+        digests: The packages.
+        settings: Name of the Secret.
+        secrets: Its keys that the object store asks for; no other container of the pod gets them.
+        sized: What it may take.
+    """
+    words = [word for digest in digests for word in ("--package", digest)]
+    return InitContainer(
+        image=image,
+        command=("python", "-m", "kubeloop.serving.fetch", *words, "--to", FETCHED),
+        env=tuple(_variable(name, settings) for name in sorted(secrets)),
         resources=sized,
         volume_mounts=(
             Mount(name="store", mount_path=FETCHED),
@@ -397,8 +244,6 @@ def _placed(site: Site, how: Cluster, digest: str, sized: Resources) -> _Placed:
             Mount(name="scratch", mount_path="/tmp"),  # noqa: S108 - in the pod, its own volume
         ),
     )
-    held = Volume(name="store", empty_dir=EmptyDir(size_limit=_PACKAGE))
-    return _Placed(f"{FETCHED}/cache/packages/{digest}", FETCHED, held, fetch)
 
 
 def _variable(secret: str, settings: str) -> Variable:

@@ -6,6 +6,7 @@ from typing import Any
 
 from kubeloop.cluster.api import Api, Document, Kind, Refused
 from kubeloop.errors import InputError
+from kubeloop.site.addresses import store_port
 from kubeloop.site.model import Site
 
 _GROUPS = {
@@ -43,7 +44,7 @@ def render(site: Site) -> list[Document]:
         )
     listed = yaml.safe_load((_BASE / "kustomization.yaml").read_text(encoding="utf-8"))["resources"]
     found = [
-        _placed(document, site.namespace)
+        _reaching(_placed(document, site.namespace), store_port(site))
         for name in listed
         for document in yaml.safe_load_all((_BASE / name).read_text(encoding="utf-8"))
     ]
@@ -60,6 +61,13 @@ def _placed(document: Document, namespace: str) -> Document:
         if subject.get("namespace") == _TEMPLATE_NAMESPACE:
             subject["namespace"] = namespace
     return made
+
+
+def _reaching(document: Document, port: int | None) -> Document:
+    """Predictors whose packages are in S3 fetch them: a policy lets them reach its port."""
+    if document["kind"] == "NetworkPolicy" and port is not None:
+        document["spec"]["egress"].append({"ports": [{"port": port, "protocol": "TCP"}]})
+    return document
 
 
 def _settings(site: Site, name: str) -> Document:

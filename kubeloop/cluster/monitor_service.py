@@ -4,22 +4,28 @@ A Deployment of one copy, its settings, a Service that the logger's address name
 containers of one image: the sink, which acknowledges what is on disk, and the detectors, which read the log behind it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kubeloop.cluster.api import DEPLOYMENT, Document, Kind
 from kubeloop.cluster.inference_service import (
-    PORT,
+    FETCHED,
+    PACKAGE_SIZE,
     REVISION,
     SITE_FOLDER,
     START_PROBES,
-    SecurityContext,
+    fetching,
 )
+from kubeloop.cluster.manifest import PORT, Resources, SecurityContext
 from kubeloop.digests import document_digest
 from kubeloop.errors import InputError
+from kubeloop.site.addresses import access, store_port
 from kubeloop.site.model import Site
+from kubeloop.site.urls import REFERENCE
 
 CONFIG_MAP = Kind("api/v1", "configmaps", "ConfigMap")
+CLAIM = Kind("api/v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 SERVICE = Kind("api/v1", "services", "Service")
 NETWORK_POLICY = Kind("apis/networking.k8s.io/v1", "networkpolicies", "NetworkPolicy")
 
@@ -33,7 +39,13 @@ SETTINGS = "/etc/kubeloop/monitor"
 """Where `services.json` is mounted: which models are watched, in the form of `kubeloop log services`."""
 
 HOME = "/var/lib/kubeloop"
-"""The service's own folder on the store's claim: what it has acknowledged lies there until it is in SQL."""
+"""The service's own folder on a claim: what it has acknowledged lies there until it is in SQL."""
+
+LOG_KEY = "log-key"
+"""The secret under which the sink hashes cells (`kubeloop.monitoring.log.privacy`)."""
+
+_HOME_SIZE = "5Gi"
+"""Of the service's own claim: the sink refuses events once 4 GiB wait for SQL."""
 
 _SECRET_FOLDER = "/etc/kubeloop/secret"  # noqa: S105 - a place, not a secret
 _SQL_PORTS = {"postgresql": 5432, "mysql": 3306}
@@ -58,13 +70,33 @@ class MonitorService:
         return next(document for found, document in self.documents if found == kind)
 
 
-def monitor_service(site: Site, name: str, services: str) -> MonitorService:
+@dataclass(frozen=True)
+class _Kept:
+    """Where a pod finds packages, and keeps what it has acknowledged; volumes `store` and `home`.
+
+    Attributes:
+        store: The volume with packages, and where it is mounted.
+        home: The volume of the sink's own folder, and which part of it.
+        words: For the detectors: where packages lie, if not in the Site's store.
+        fetch: Brings packages there first.
+        claim: The specification of a claim of the service's own.
+    """
+
+    store: tuple[dict[str, Any], str]
+    home: tuple[dict[str, Any], dict[str, str]]
+    words: tuple[str, ...] = ()
+    fetch: dict[str, Any] | None = None
+    claim: dict[str, Any] | None = None
+
+
+def monitor_service(site: Site, name: str, services: str, packages: Sequence[str] = ()) -> MonitorService:
     """The objects that watch a model.
 
     Args:
-        site: Its `cluster.monitor` names the image, its store the claim.
+        site: Its `cluster.monitor` names the image, its store the claim or the bucket.
         name: The model.
         services: Text of `services.json`.
+        packages: Digests of the versions that are watched; they are fetched where the store is no claim.
 
     Raises:
         InputError: The Site names no cluster or no image for it, or a store that a pod cannot mount.
@@ -75,7 +107,8 @@ def monitor_service(site: Site, name: str, services: str) -> MonitorService:
             "write `monitor:` with the image of images/detector under `cluster:` in its site.yaml",
         )
     own = f"{name}-monitor"
-    template = _template(site, name, services)
+    kept = _kept(site, name, packages)
+    template = _template(site, name, services, kept)
     revision = document_digest(template)[7:19]
     template["metadata"]["annotations"][REVISION] = revision
     spec = {
@@ -92,6 +125,7 @@ def monitor_service(site: Site, name: str, services: str) -> MonitorService:
     ]
     parts = (
         (NETWORK_POLICY, "networking.k8s.io/v1", {"spec": _policy(site, name)}),
+        *(() if kept.claim is None else ((CLAIM, "v1", {"spec": kept.claim}),)),
         (CONFIG_MAP, "v1", {"data": {"services.json": services}}),
         (SERVICE, "v1", {"spec": {"type": "ClusterIP", "selector": _selector(name), "ports": ports}}),
         (DEPLOYMENT, "apps/v1", {"spec": spec}),
@@ -114,16 +148,16 @@ def _labels(name: str) -> dict[str, str]:
     return {**_selector(name), **managed}
 
 
-def _template(site: Site, name: str, services: str) -> dict[str, Any]:
+def _template(site: Site, name: str, services: str, kept: _Kept) -> dict[str, Any]:
     how = site.cluster
     assert how is not None
-    claim, store = _claim(site)
     scrape = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PAGES), "prometheus.io/path": "/metrics"}
     volumes = [
-        {"name": "store", "persistentVolumeClaim": {"claimName": claim}},
+        {"name": "store", **kept.store[0]},
+        {"name": "home", **kept.home[0]},
         {"name": "settings", "configMap": {"name": f"{name}-monitor"}},
         {"name": "site", "configMap": {"name": how.settings}},
-        {"name": "secret", "secret": {"secretName": how.settings, "optional": True}},
+        {"name": "secret", "secret": {"secretName": how.settings, "optional": True, "items": _secrets(site)}},
         {"name": "scratch", "emptyDir": {"sizeLimit": "256Mi"}},
     ]
     spec: dict[str, Any] = {
@@ -131,9 +165,14 @@ def _template(site: Site, name: str, services: str) -> dict[str, Any]:
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 60,
         "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000},
-        "containers": [_sink(site, name, store), _detector(site, name, store)],
+        "containers": [_sink(site, kept), _detector(site, name, kept)],
         "volumes": volumes,
     }
+    if kept.fetch is not None:
+        spec["initContainers"] = [kept.fetch]
+    if kept.claim is not None:  # which one node alone can mount: the new pod comes to where the old one is
+        near = {"labelSelector": {"matchLabels": _selector(name)}, "topologyKey": "kubernetes.io/hostname"}
+        spec["affinity"] = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [near]}}
     if how.pull_secrets:
         spec["imagePullSecrets"] = [{"name": item} for item in how.pull_secrets]
     # The settings' digest rolls the pod when they change: it reads them once.
@@ -141,24 +180,25 @@ def _template(site: Site, name: str, services: str) -> dict[str, Any]:
     return {"metadata": {"labels": _labels(name), "annotations": annotations}, "spec": spec}
 
 
-def _sink(site: Site, name: str, store: str) -> dict[str, Any]:
+def _sink(site: Site, kept: _Kept) -> dict[str, Any]:
     """Its readiness is the pod's, by which the Service sends events: a database that is away stops none of them."""
-    home = {"name": "store", "mountPath": HOME, "subPath": f"monitor/{name}"}
+    home = {"name": "home", "mountPath": HOME, **kept.home[1]}
     settings = {"name": "settings", "mountPath": SETTINGS, "readOnly": True}
     return {
         **_container(site, SINK, "kubeloop.serving.sink_process", PORT, ["--services", f"{SETTINGS}/services.json"]),
         "env": [{"name": "KUBELOOP_HOME", "value": HOME}],
         "readinessProbe": _probe("/health/ready", PORT, 2, 3),
         "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "512Mi"}},
-        "volumeMounts": [home, settings, *_mounts(store)],
+        "volumeMounts": [home, settings, *_MOUNTS],
     }
 
 
-def _detector(site: Site, name: str, store: str) -> dict[str, Any]:
+def _detector(site: Site, name: str, kept: _Kept) -> dict[str, Any]:
+    store = {"name": "store", "mountPath": kept.store[1], "readOnly": True}
     return {
-        **_container(site, DETECTOR, "kubeloop.serving.monitor_process", PAGES, [name]),
+        **_container(site, DETECTOR, "kubeloop.serving.monitor_process", PAGES, [name, *kept.words]),
         "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}},
-        "volumeMounts": _mounts(store),
+        "volumeMounts": [store, *_MOUNTS],
     }
 
 
@@ -179,26 +219,45 @@ def _container(site: Site, name: str, module: str, port: int, words: list[str]) 
     }
 
 
-def _mounts(store: str) -> list[dict[str, Any]]:
-    """Packages, who and where we are, and scratch space."""
-    return [
-        {"name": "store", "mountPath": store, "readOnly": True},
-        {"name": "site", "mountPath": SITE_FOLDER, "readOnly": True},
-        {"name": "secret", "mountPath": _SECRET_FOLDER, "readOnly": True},
-        {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - in the pod, its own volume
-    ]
+_MOUNTS = [
+    {"name": "site", "mountPath": SITE_FOLDER, "readOnly": True},
+    {"name": "secret", "mountPath": _SECRET_FOLDER, "readOnly": True},
+    {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - in the pod, its own volume
+]
+"""Who and where we are, and scratch space."""
 
 
-def _claim(site: Site) -> tuple[str, str]:
-    """The store's claim, and where it is mounted; packages are read from it."""
-    claim, _, _ = site.store.removeprefix("pvc://").partition("/")
-    if not site.store.startswith("pvc://") or site.objects.mount is None:
+def _secrets(site: Site) -> list[dict[str, str]]:
+    """The keys of the Secret that sink and detectors read: neither the store's nor the one that signs."""
+    return [{"key": key, "path": key} for key in sorted({LOG_KEY, *REFERENCE.findall(site.sql)})]
+
+
+def _kept(site: Site, name: str, packages: Sequence[str]) -> _Kept:
+    """Packages of a claim are read where it is mounted; those of an S3 are fetched, as a predictor's are."""
+    found = access(site, site.store)
+    if found.volume is not None and site.objects.mount is not None:
+        claim, mount = found.volume
+        volume = {"persistentVolumeClaim": {"claimName": claim}}
+        return _Kept((volume, mount), (volume, {"subPath": f"monitor/{name}"}))
+    if not site.store.startswith("s3://"):
         raise InputError(
-            f"a store on a claim was expected for watching on a cluster, got {site.store}",
-            "set store to pvc://<claim>/<path> and objects.mount to where the claim is mounted",
+            f"a store on a claim or in S3 was expected for watching on a cluster, got {site.store}",
+            "set store to pvc://<claim>/<path> with objects.mount to where the claim is mounted, or to "
+            "s3://<bucket>/<path> with objects.endpoint",
             store=site.store,
         )
-    return claim, str(site.objects.mount)
+    how = site.cluster
+    assert how is not None
+    assert how.monitor is not None
+    sized = Resources(requests={"cpu": "100m", "memory": "512Mi"}, limits={"memory": "512Mi"})
+    fetch = fetching(how.monitor, packages, how.settings, found.secrets.values(), sized)
+    return _Kept(
+        ({"emptyDir": {"sizeLimit": PACKAGE_SIZE}}, FETCHED),
+        ({"persistentVolumeClaim": {"claimName": f"{name}-monitor"}}, {}),
+        ("--packages", f"{FETCHED}/cache/packages"),
+        fetch.model_dump(mode="json", by_alias=True, exclude_none=True),
+        {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": _HOME_SIZE}}},
+    )
 
 
 def _probe(path: str, port: int, every_s: int, failures: int) -> dict[str, Any]:
@@ -211,14 +270,13 @@ def _probe(path: str, port: int, every_s: int, failures: int) -> dict[str, Any]:
 
 
 def _policy(site: Site, name: str) -> dict[str, Any]:
-    """In: the predictors' events; labels and looks at pages of our own pods; Prometheus. Out: names, the SQL store."""
+    """In: the predictors' events; labels and looks at pages of our own pods; Prometheus. Out: names, SQL, the store."""
     predictors = {"matchLabels": {"serving.kserve.io/inferenceservice": name}}
     ours = {"matchLabels": {"app.kubernetes.io/part-of": "kubeloop"}}
     scraper = {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
     out = [{"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}]
-    sql = _sql_port(site)
-    if sql is not None:
-        out.append({"ports": [{"port": sql, "protocol": "TCP"}]})
+    ports = {port for port in (_sql_port(site), store_port(site)) if port is not None}
+    out += [{"ports": [{"port": port, "protocol": "TCP"}]} for port in sorted(ports)]
     return {
         "podSelector": {"matchLabels": _selector(name)},
         "policyTypes": ["Ingress", "Egress"],

@@ -10,6 +10,9 @@ RESTARTS = 2
 """A container that ended so often is not waited for any longer."""
 
 UNSCHEDULABLE_S = 5.0
+ROOM_S = 50.0
+"""A full node may have room once pods that are ending are gone, or the cluster may add one; said within a minute."""
+
 MOUNT_S = 20.0
 """A volume's first failure may be a race with whoever makes it; so long is waited."""
 
@@ -49,8 +52,9 @@ def symptoms(pod: Document, warning: str, waited_s: float) -> Iterator[Symptom]:
     name, status = pod["metadata"]["name"], pod.get("status", {})
     for condition in status.get("conditions", []):
         bad = condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable"
-        if bad and waited_s > UNSCHEDULABLE_S:
-            yield Symptom("no node can take its pod", condition.get("message", ""), _NODES, name)
+        message = str(condition.get("message", ""))
+        if bad and waited_s > (ROOM_S if "Insufficient" in message else UNSCHEDULABLE_S):
+            yield Symptom("no node can take its pod", message, _NODES, name)
     for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
         yield from _container(name, container, _limit(pod, container["name"]))
     if warning.startswith("FailedMount") and waited_s > MOUNT_S:

@@ -60,15 +60,15 @@ def serve(api: Api, service: InferenceService, deadline_s: float, *, force: bool
             name=name,
             changes=[str(item) for item in changes],
         )
-    applied = _apply(api, document, name, force=force)
-    previous = _annotation(before, PACKAGE)
-    same = before is not None and before["metadata"]["resourceVersion"] == applied["metadata"]["resourceVersion"]
     try:
+        applied = _apply(api, document, name, force=force)
         seconds = follow(api, name, service.revision, deadline_s)
     except BaseException:  # also a cancel: what was not there before must not stay behind
         if before is None and revision_of(api, name)[1] == service.revision:
             _take_away(api, name)
         raise
+    previous = _annotation(before, PACKAGE)
+    same = before is not None and before["metadata"]["resourceVersion"] == applied["metadata"]["resourceVersion"]
     url = str(applied.get("status", {}).get("address", {}).get("url") or _url(api, name))
     return Served(not same, round(seconds, 3), previous, tuple(str(item) for item in changes), url)
 
@@ -103,7 +103,7 @@ def _explained(api: Api, refused: Refused, name: str) -> KubeloopError:
             "put the change into loop.yaml and run again, or take it back with `kubeloop reconcile --force`",
             name=name,
         )
-    if "webhook" in refused.message and ("connect" in refused.message or "no endpoints" in refused.message):
+    if "failed calling webhook" in refused.message:
         return PermanentError(
             f"KServe's webhook does not answer, so nothing was changed: {refused.message}",
             "see whether its controller runs: kubectl -n kserve get pods",

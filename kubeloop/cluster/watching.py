@@ -9,7 +9,7 @@ from kubeloop.cluster.api import DEPLOYMENT, EVENT, POD, Api, Document, Refused
 from kubeloop.cluster.follow import POLL_S, explained
 from kubeloop.cluster.inference_service import REVISION
 from kubeloop.cluster.lint import image_findings
-from kubeloop.cluster.monitor_service import CONFIG_MAP, MonitorService
+from kubeloop.cluster.monitor_service import CLAIM, CONFIG_MAP, MonitorService
 from kubeloop.cluster.pods import Symptom, symptoms
 from kubeloop.errors import InputError, KubeloopError, TransientError
 
@@ -67,7 +67,8 @@ def watch(api: Api, service: MonitorService, deadline_s: float) -> float:
 def unwatch(api: Api, service: MonitorService) -> None:
     """Delete the objects of a detector service; what it has acknowledged stays on the claim."""
     for kind, document in reversed(service.documents):
-        api.delete(kind, document["metadata"]["name"])
+        if kind != CLAIM:
+            api.delete(kind, document["metadata"]["name"])
 
 
 def _apply(api: Api, service: MonitorService) -> None:

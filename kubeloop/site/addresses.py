@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from kubeloop.errors import InputError
 from kubeloop.site.model import Site
@@ -139,6 +140,14 @@ def access(site: Site, address: str) -> Access:
     names = {"AWS_ACCESS_KEY_ID": how.key, "AWS_SECRET_ACCESS_KEY": how.secret}
     secrets = {variable: _secret_name(reference) for variable, reference in names.items() if reference is not None}
     return Access(address, uri, environment, secrets, annotations)
+
+
+def store_port(site: Site) -> int | None:
+    """The port at which the store is reached over the network; None where it is a folder."""
+    if "://" not in site.store or site.store.startswith(("file://", "pvc://")):
+        return None
+    url = urlsplit(site.objects.endpoint or "https://")
+    return url.port or (80 if url.scheme == "http" else 443)
 
 
 def _secret_name(reference: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from kubeloop.cluster import installing
-from kubeloop.cluster.api import ISVC, Api, connect
+from kubeloop.cluster.api import ISVC, POD, Api, connect
 from kubeloop.site.load import named_site
 from kubeloop.site.model import Site
 from tests.cluster.bed import layout
@@ -102,6 +102,8 @@ def place(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         admin.delete(ISVC, item["metadata"]["name"])
     kubectl("delete", "namespace", namespace, "--wait=false")
     kubectl("delete", "pv", namespace, "--wait=false")
+    # Pods with an agent take half a minute to end, and hold the node's CPU until then: the next module needs it.
+    wait_until(lambda: not admin.list(POD), "the end of this module's pods", 300)
 
 
 def site_document(namespace: str, home: Path, claim: Path) -> dict[str, Any]:

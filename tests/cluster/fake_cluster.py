@@ -20,6 +20,7 @@ Document = dict[str, Any]
 MODELS = {
     "deployments": client.V1Deployment,
     "configmaps": client.V1ConfigMap,
+    "persistentvolumeclaims": client.V1PersistentVolumeClaim,
     "services": client.V1Service,
     "networkpolicies": client.V1NetworkPolicy,
 }

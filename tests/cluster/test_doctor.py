@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from functools import partial
 
 import pytest
 import yaml
@@ -45,9 +46,12 @@ def test_a_healthy_site_has_nothing_to_mend(place):
         "clock",
         "KServe",
         "rights",
+        "accounts",
+        "images",
         "namespace",
         "secrets",
         "Katib",
+        "trainer",
         "pods",
     }
     with as_account(place.operator):
@@ -118,7 +122,7 @@ def test_9_a_pod_whose_image_cannot_be_pulled(place):
     pod |= {"spec": {"containers": [{"name": "c", "image": "bed.local/nothing:2", "securityContext": context}]}}
     kubectl("-n", place.namespace, "apply", "-f", "-", stdin=yaml.safe_dump(pod))
     try:
-        wait_until(lambda: "Err" in kubectl("-n", place.namespace, "get", "pod", "stuck") or None, "a failed pull")
+        wait_until(lambda: "ImagePull" in kubectl("-n", place.namespace, "get", "pod", "stuck"), "a failed pull", 180)
         said = mended(place.site, "pods")
         assert "stuck: the image bed.local/nothing:2 of c cannot be had" in said
     finally:
@@ -172,6 +176,30 @@ def test_14_a_katib_whose_collector_may_not_start(place):
         assert "its metrics collector may not start here" in mended(place.site, "Katib")
     finally:
         kubectl(*patch, json.dumps({"data": {"katib-config.yaml": before}}))
+
+
+@pytest.mark.parametrize("name", ["kubeloop-monitor", "kubeloop-tune"])
+def test_15_an_account_of_a_task_that_is_missing_or_bound_to_nothing(place, name):
+    verb = {"kubeloop-monitor": "patch deployments", "kubeloop-tune": "create experiments"}[name]
+    install = partial(installing.install, place.admin, installing.render(place.site))
+    try:
+        kubectl("-n", place.namespace, "delete", "rolebinding", name)
+        assert f"{name} may not {verb} / run `kubeloop install` as an administrator" in mended(place.site, "accounts")
+        kubectl("-n", place.namespace, "delete", "serviceaccount", name)
+        assert f"{name} is not there / run `kubeloop install`" in mended(place.site, "accounts")
+    finally:
+        install()
+    assert looked_at(place.site)["accounts"].fix == ""
+
+
+def test_16_a_trainer_that_nothing_can_run_and_images_without_a_tag(place):
+    cluster = place.site.cluster.model_copy(update={"trainer": "registry.example/pipeline"})
+    site = with_site(place, cluster=cluster)
+    assert "cluster.trainer: a tag other than latest, or a digest, was expected" in mended(site, "images")
+    if "not here" in looked_at(site)["Katib"].seen:
+        assert "there is no Katib that could run it / install Katib 0.19" in mended(site, "trainer")
+    else:
+        assert looked_at(site)["trainer"].seen == "registry.example/pipeline"
 
 
 def test_the_command_exits_with_2_when_something_is_to_be_mended(place):

@@ -82,6 +82,11 @@ def test_after_a_bad_update_the_service_says_ready_and_we_wait():
         (pod(lastState={"terminated": {"reason": "OOMKilled", "exitCode": 137}}), 1, "more than its 1Gi of memory"),
         (pod(restartCount=2, lastState={"terminated": {"exitCode": 7}}), 1, "ended 2 times, .*exit code 7"),
         (pod(conditions=[{"type": "PodScheduled", "reason": "Unschedulable", "message": "0/1"}]), 6, "no node.*: 0/1"),
+        (
+            pod(conditions=[{"type": "PodScheduled", "reason": "Unschedulable", "message": "1 Insufficient cpu"}]),
+            55,
+            "no node can take its pod: 1 Insufficient cpu",
+        ),
     ],
 )
 def test_a_pod_that_will_never_run_ends_the_wait(sick, waited_s, expected):
@@ -96,6 +101,7 @@ def test_a_pod_that_will_never_run_ends_the_wait(sick, waited_s, expected):
         (pod(restartCount=1, lastState={"terminated": {"exitCode": 7}}), 9),
         (pod(restartCount=3, ready=True, lastState={"terminated": {"exitCode": 7}}), 9),
         (pod(conditions=[{"type": "PodScheduled", "reason": "Unschedulable", "message": "0/1"}]), 1),
+        (pod(conditions=[{"type": "PodScheduled", "reason": "Unschedulable", "message": "1 Insufficient cpu"}]), 45),
     ],
 )
 def test_what_may_mend_itself_is_waited_for(sick, waited_s):

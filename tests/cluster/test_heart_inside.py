@@ -10,7 +10,7 @@ import yaml
 
 from kubeloop.cluster import installing
 from kubeloop.cluster.api import ISVC, POD, connect
-from kubeloop.cluster.inference_service import SecurityContext
+from kubeloop.cluster.manifest import SecurityContext
 from kubeloop.ledger import entries
 from kubeloop.packaging.read import read_package
 from kubeloop.packaging.store import fetch

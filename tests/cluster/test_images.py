@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from kubeloop.cluster.api import POD
-from kubeloop.cluster.inference_service import SecurityContext
+from kubeloop.cluster.manifest import SecurityContext
 from kubeloop.pipelines.compile import compiled_path
 from tests.cluster.bed import layout
 from tests.cluster.conftest import kubectl, wait_until

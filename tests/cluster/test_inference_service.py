@@ -3,7 +3,8 @@
 import pytest
 
 from kubeloop.cluster import lint
-from kubeloop.cluster.inference_service import CONTAINER, PACKAGE, REVISION, VERSION, inference_service
+from kubeloop.cluster.inference_service import CONTAINER, PACKAGE, REVISION, inference_service
+from kubeloop.cluster.manifest import VERSION
 from kubeloop.contract.serving import Replicas, Resources, Serving
 from kubeloop.errors import InputError
 from kubeloop.site.model import Cluster, ObjectStore, Site

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def nothing_left(place: Place, site: Site) -> None:
     def gone() -> bool:  # it has a finalizer, and what belonged to it is collected after it
         return not any(place.admin.list(kind) for kind in (EXPERIMENT, TRIAL, SUGGESTION, JOB, POD))
 
-    wait_until(gone, "all that belonged to the Experiment to be gone", 180)
+    wait_until(gone, "all that belonged to the Experiment to be gone", 300)
     assert site.objects.mount is not None
     assert list((site.objects.mount / "kubeloop" / "searches").glob("*")) == []
 
@@ -164,28 +165,60 @@ def _experiment(command: list[str]) -> dict[str, Any]:
     }
 
 
-def test_cancelled_run_leaves_nothing(place: Place, site: Site, root: Path, tmp_path: Path) -> None:
-    """Interrupted while Katib works: the command takes back what the killed task could not."""
-    document = yaml.safe_load((root / "examples/heart/loop.yaml").read_text())
-    parameters = {"C": {"type": "double", "low": 0.01, "high": 1.0, "scale": "log"}}
-    document["search"] = {"trials": 50, "algorithm": "random", "parameters": parameters}
-    (tmp_path / "loop.yaml").write_text(yaml.safe_dump(document))
-    (tmp_path / "heart.csv").symlink_to(root / "examples/heart/heart.csv")
-    command = [sys.executable, "-m", "kubeloop.cli.main", "run", "loop.yaml", "--home", str(place.home)]
+@contextmanager
+def searching(place: Place, folder: Path, loop: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """`kubeloop run` as a person's command, once its Experiment is there; what it says is in `log.txt`."""
+    command = [sys.executable, "-m", "kubeloop.cli.main", "run", str(loop), "--home", str(place.home)]
     environment = {**os.environ, "KUBECONFIG": str(place.operator)}
-    with (tmp_path / "log.txt").open("w") as log:
+    with (folder / "log.txt").open("w") as log:
         run = subprocess.Popen(
-            [*command, "--site", "cluster", "--json"], cwd=tmp_path, env=environment, stdout=log, stderr=log
+            [*command, "--site", "cluster", "--json"], cwd=folder, env=environment, stdout=log, stderr=log
         )
         try:
             wait_until(lambda: place.admin.list(EXPERIMENT) or run.poll() is not None, "the Experiment", 300)
-            assert run.poll() is None, (tmp_path / "log.txt").read_text()[-3000:]
-            run.send_signal(signal.SIGINT)
-            run.wait(300)
+            assert run.poll() is None, (folder / "log.txt").read_text()[-3000:]
+            yield run
         finally:
             run.kill()
             run.wait()
+
+
+def heart(root: Path, folder: Path, trials: int, **more: Any) -> Path:
+    """The heart example with a search."""
+    document = yaml.safe_load((root / "examples/heart/loop.yaml").read_text())
+    parameters = {"C": {"type": "double", "low": 0.01, "high": 1.0, "scale": "log"}}
+    document["search"] = {"trials": trials, "algorithm": "random", "parameters": parameters}
+    (folder / "loop.yaml").write_text(yaml.safe_dump(document | more))
+    if not (folder / "heart.csv").exists():
+        (folder / "heart.csv").symlink_to(root / "examples/heart/heart.csv")
+    return folder / "loop.yaml"
+
+
+def test_cancelled_run_leaves_nothing(place: Place, site: Site, root: Path, tmp_path: Path) -> None:
+    """Interrupted while Katib works: the command takes back what the killed task could not."""
+    with searching(place, tmp_path, heart(root, tmp_path, 50)) as run:
+        run.send_signal(signal.SIGINT)
+        run.wait(300)
     assert "interrupted" in (tmp_path / "log.txt").read_text()
+    nothing_left(place, site)
+
+
+def test_the_run_after_a_killed_one_takes_its_search_back(place: Place, site: Site, root: Path, tmp_path: Path) -> None:
+    """`kill -9` of the command leaves its Experiment; the next run of that home removes it before it searches."""
+    with searching(place, tmp_path, heart(root, tmp_path, 50)) as run:
+        run.kill()
+        run.wait()
+    (lost,) = place.admin.list(EXPERIMENT)
+    refused = heart(root, tmp_path, 2, metrics={"primary": "roc_auc", "thresholds": {"roc_auc": {"at_least": 0.999}}})
+    command = [sys.executable, "-m", "kubeloop.cli.main", "run", str(refused), "--home", str(place.home)]
+    environment = {**os.environ, "KUBECONFIG": str(place.operator)}
+    done = subprocess.run(
+        [*command, "--site", "cluster", "--json"], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 3, done.stdout[-2000:] + done.stderr[-2000:]
+    (task,) = (each for each in json.loads(done.stdout)["run"]["tasks"] if each["task"] == "tune")
+    assert [trial["status"] for trial in task["facts"]["trials"]] == ["Succeeded"] * 2
+    assert lost["metadata"]["uid"] not in {item["metadata"]["uid"] for item in place.admin.list(EXPERIMENT)}
     nothing_left(place, site)
 
 

@@ -10,9 +10,10 @@ import pytest
 from kubeloop.cluster import watching
 from kubeloop.cluster.api import DEPLOYMENT
 from kubeloop.cluster.inference_service import REVISION, logger_address
-from kubeloop.cluster.monitor_service import NETWORK_POLICY, SERVICE, monitor_service
+from kubeloop.cluster.monitor_service import LOG_KEY, NETWORK_POLICY, SERVICE, monitor_service
 from kubeloop.contract import sections_of
 from kubeloop.errors import InputError, PermanentError, TransientError
+from kubeloop.monitoring.log.privacy import SECRET
 from kubeloop.monitoring.reference.fitting import fit_reference
 from kubeloop.packaging.build import build
 from kubeloop.packaging.store import publish
@@ -193,7 +194,7 @@ def test_settings_that_no_config_map_holds_are_found():
 @pytest.mark.parametrize(
     ("more", "match"),
     [
-        ({"store": "s3://models/kubeloop"}, "a store on a claim was expected for watching on a cluster, got s3://"),
+        ({"store": "gs://models/kubeloop"}, "a store on a claim or in S3 was expected for watching .*, got gs://"),
         ({"cluster": {"monitor": None}}, "should name the detector's image, and names none"),
     ],
 )
@@ -210,9 +211,65 @@ def test_a_pod_keeps_to_pod_security_restricted_and_never_leaves_the_logger_alon
     for container in pod["containers"]:
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
-        assert {"name": "store", "mountPath": "/mnt/models", "readOnly": True} in container["volumeMounts"]
+    sink, detector = pod["containers"]
+    assert {"name": "store", "mountPath": "/mnt/models", "readOnly": True} in detector["volumeMounts"]
+    assert "/mnt/models" not in {mount["mountPath"] for mount in sink["volumeMounts"]}
+    (secret,) = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+    assert [item["key"] for item in secret["items"]] == [SECRET] == [LOG_KEY]
     assert ["readinessProbe" in container for container in pod["containers"]] == [True, False]
     assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def in_s3(**more) -> Site:
+    objects = ObjectStore(endpoint="http://minio:9000", key="${secret:s3-key}", secret="${secret:s3-secret}")
+    return site(store="s3://models/kubeloop", objects=objects, sql="postgresql://k:${secret:sql}@db/k", **more)
+
+
+def test_packages_in_s3_are_fetched_by_a_container_that_alone_holds_the_credential():
+    digests = ["sha256-" + letter * 64 for letter in "ab"]
+    made = monitor_service(in_s3(), "heart", "{}", digests)
+    spec = made.of(DEPLOYMENT)["spec"]["template"]["spec"]
+    (fetch,), (sink, detector) = spec["initContainers"], spec["containers"]
+    assert fetch["image"] == IMAGE
+    words = ["--package", digests[0], "--package", digests[1], "--to", "/mnt/package"]
+    assert fetch["command"][2:] == ["kubeloop.serving.fetch", *words]
+    assert {item["valueFrom"]["secretKeyRef"]["key"] for item in fetch["env"]} == {"s3-key", "s3-secret"}
+    assert "s3-" not in json.dumps([sink, detector, spec["volumes"]])
+    assert [item["key"] for volume in spec["volumes"] for item in volume.get("secret", {}).get("items", [])] == [
+        LOG_KEY,
+        "sql",
+    ]
+    assert detector["args"][:3] == ["heart", "--packages", "/mnt/package/cache/packages"]
+    assert {"name": "store", "mountPath": "/mnt/package", "readOnly": True} in detector["volumeMounts"]
+    ports = [port["port"] for out in made.of(NETWORK_POLICY)["spec"]["egress"] for port in out["ports"]]
+    assert ports == [53, 53, 5432, 9000]
+
+
+def test_what_is_acknowledged_lies_on_a_claim_of_its_own_that_is_never_deleted(cluster, tmp_path):
+    from kubeloop.cluster.api import connect
+
+    made = monitor_service(in_s3(), "heart", '{"services":[]}', ["sha256-" + "a" * 64])
+    spec = made.of(DEPLOYMENT)["spec"]["template"]["spec"]
+    assert {"name": "home", "persistentVolumeClaim": {"claimName": "heart-monitor"}} in spec["volumes"]
+    (near,) = spec["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert near["topologyKey"] == "kubernetes.io/hostname"
+    api = connect(site(tmp_path))
+    watching.watch(api, made, 60)
+    assert len(cluster.objects) == 5
+    watching.unwatch(api, made)
+    assert set(cluster.objects) == {("persistentvolumeclaims", "heart-monitor")}
+
+
+def test_predictors_may_reach_the_store_that_their_packages_are_in():
+    from kubeloop.cluster.installing import render
+
+    def egress(where: Site) -> str:
+        (policy,) = [item for item in render(where) if item["kind"] == "NetworkPolicy"]
+        return json.dumps(policy["spec"]["egress"])
+
+    assert '"port": 9000' in egress(in_s3())
+    assert '"port": 443' in egress(site(store="s3://models/kubeloop"))
+    assert '"port": 443' not in egress(site())
 
 
 def test_both_containers_run_what_is_there_with_words_that_it_understands(tmp_path):

@@ -19,6 +19,7 @@ from kubeloop.experiments.away import Away, clean_up
 from kubeloop.experiments.cluster import experiment_name
 from kubeloop.experiments.following import Patience
 from kubeloop.experiments.katib import from_experiment
+from kubeloop.experiments.leftover import note, take_back
 from kubeloop.experiments.sending import received, send
 from kubeloop.experiments.template import render
 from kubeloop.experiments.trial import run_trial
@@ -245,6 +246,24 @@ def test_a_cancelled_run_leaves_neither_experiment_nor_rows(development: Path, s
     assert list(katib.experiments) == [another]
     assert [path.name for path in left(site)] == [another]
     assert clean_up(site, "ward", "run-1") is False
+
+
+def test_the_next_run_takes_back_what_a_killed_one_left(development: Path, site: Site, katib: FakeKatib) -> None:
+    """Also where the contract of the next one has another name; what is of other Sites stays for them."""
+    for name, run_id in (("ward", "run-1"), ("heart", "run-2")):
+        note(site, name, run_id)
+        experiment = experiment_name(name, run_id)
+        send(site, experiment, {"digest": "d"}, development)
+        katib.experiments[experiment] = {"metadata": {"name": experiment, "labels": {}}}
+    assert take_back(site.model_copy(update={"name": "other"})) == []
+    assert len(katib.experiments) == 2
+    assert take_back(site) == ["run-1", "run-2"]
+    assert (katib.experiments, left(site)) == ({}, [])
+    note(site, "ward", "run-3")  # killed before its search
+    assert take_back(site) == []
+    asked = len(katib.asked)
+    assert take_back(site) == []
+    assert len(katib.asked) == asked
 
 
 def test_where_no_cluster_is_there_is_nothing_to_clean(site: Site) -> None:
