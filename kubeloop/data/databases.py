@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 _ROWS = 10_000
 _TIMES = {"timestamp": {1184: "TIMESTAMPTZ", 1114: "TIMESTAMPTZ", 1082: "TIMESTAMPTZ"}, "date": {1082: "DATE"}}
 """By the contract's type and PostgreSQL's type number (pg_type.oid), what the moment is written as to be compared."""
+_TEXTS = (25, 1042, 1043)
+"""PostgreSQL's type numbers of text."""
+_ZONES = dt.timedelta(days=5)
+"""Further from UTC than any offset that DuckDB reads in a text, which ends at 99:59."""
+_RENAMED = re.compile(r":\d+$")
+"""How SQLite names a column of a subquery whose name came before."""
 _REFUSED = ("28", "3D", "42501")  # SQLSTATE: login, no such database, no right
 _REFUSALS = ("authentication failed", "does not exist", "no password supplied", "unable to open database file")
 
@@ -51,8 +57,9 @@ def read(source: Source, site: "Site", into: Path, patience: Patience, until: Un
     from. PostgreSQL sends rows through a server-side cursor in a read-only transaction of one moment; a SQLite file is
     opened for reading only. A query that breaks off is run again from its start.
 
-    Where PostgreSQL knows the column of `until` as a moment, only rows up to it are sent; the others are counted. A
-    SQLite file has no such type, and sends all.
+    Where PostgreSQL knows the column of `until` as a moment, only rows up to it are sent; the others are counted. Where
+    it is text, as in every SQLite file, texts that begin with a day and are later whatever their zone are kept back and
+    counted; a text compares right in one format alone, so all others are sent, and looked at here.
 
     Args:
         source: With `sql` and `query`.
@@ -85,6 +92,8 @@ def _read_once(source: Source, site: "Site", into: Path, came: Counter[str], unt
     try:
         with engine.connect() as connection:
             connection.execution_options(no_parameters=True)
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")  # its driver begins no transaction by itself
             test = _early(connection, query, until) if until else None
             if test:
                 # In the same transaction, so of the same rows.
@@ -102,16 +111,24 @@ def _read_once(source: Source, site: "Site", into: Path, came: Counter[str], unt
 
 
 def _early(connection: Any, query: str, until: Until) -> str | None:
-    """SQL of whether a row is of the moment or before; None where the server has no moment in that column."""
-    if connection.dialect.name != "postgresql":
-        return None
+    """SQL of what is true of every row of the moment or before; None where nothing can be said."""
     columns = connection.exec_driver_sql(f"SELECT * FROM ({query}\n) AS q LIMIT 0").cursor.description
-    found = [_TIMES.get(until.type, {}).get(column.type_code) for column in columns if column.name == until.column]
-    if len(found) != 1 or found[0] is None:
+    found = [column[1] for column in columns if column[0] == until.column]
+    if len(found) != 1:
         return None
-    moment = until.moment.astimezone(dt.UTC)
-    text = moment.date().isoformat() if found[0] == "DATE" else moment.isoformat()
-    return f"{quoted(until.column)} <= {found[0]} '{text}'"
+    name, moment = quoted(until.column), until.moment.astimezone(dt.UTC)
+    latest = (moment.date() + _ZONES).isoformat()
+    if connection.dialect.name == "sqlite":
+        if any(_RENAMED.search(column[0]) for column in columns):
+            return None  # a name stands there twice, which is told when all rows are read
+        day = f"{name} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*' AND {name} NOT GLOB '*[^-0-9:.+TZ ]*'"
+        return f"CASE WHEN typeof({name}) = 'text' AND {day} THEN substr({name}, 1, 10) <= '{latest}' ELSE true END"
+    if found[0] in _TEXTS:
+        day = f"{name} ~ '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[-0-9:.+TZ ]*$'"
+        return f"CASE WHEN {day} THEN left({name}, 10) COLLATE \"C\" <= '{latest}' ELSE true END"
+    kind = _TIMES.get(until.type, {}).get(found[0])
+    text = moment.date().isoformat() if kind == "DATE" else moment.isoformat()
+    return f"{name} <= {kind} '{text}'" if kind else None
 
 
 def _counted(parts: Iterator[Any], came: Counter[str]) -> Iterator[Any]:

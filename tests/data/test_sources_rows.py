@@ -165,39 +165,69 @@ def test_rows_come_in_batches(world, postgres, monkeypatch):
     assert set(sizes) == {1000}
 
 
-@pytest.mark.parametrize(
-    ("column", "kind", "sent"),
-    [
-        ("t", "timestamp", 36),  # 1 to 36 hours after the start, 12:00 of the second day among them
-        ("plain", "timestamp", 36),
-        ("day", "timestamp", 47),  # its midnight is before noon
-        ("day", "date", 47),
-        ("words", "timestamp", 97),  # a text may be any moment: all are sent, and those of 36 hours are kept
-    ],
-)
-@pytest.mark.parametrize("tail", ["", " -- newest last"])
-def test_the_server_sends_only_rows_up_to_the_moment(world, postgres, monkeypatch, column, kind, sent, tail):
-    came, write = [], databases._write
+@pytest.fixture
+def came(monkeypatch):
+    """Rows that a database has sent."""
+    rows_seen, write = [], databases._write
 
     def seen(names, parts, into, source):
         def counted():
             for rows in parts:
-                came.extend(rows)
+                rows_seen.extend(rows)
                 yield rows
 
         write(names, counted(), into, source)
 
     monkeypatch.setattr(databases, "_write", seen)
+    return rows_seen
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "sent", "kept"),
+    [
+        ("t", "timestamp", 36, 36),  # 1 to 36 hours after the start, 12:00 of the second day among them
+        ("plain", "timestamp", 36, 36),
+        ("day", "timestamp", 47, 47),  # its midnight is before noon
+        ("day", "date", 47, 47),
+        ("words", "timestamp", 97, 36),  # within days of the moment, a zone decides about a text: all are sent
+        ("(t + interval '9 days' * (extract(hour from t) < 12)::int)::text", "timestamp", 49, 13),
+    ],
+)
+@pytest.mark.parametrize("tail", ["", " -- newest last"])
+def test_the_server_sends_only_rows_up_to_the_moment(world, postgres, came, column, kind, sent, kept, tail):
     query = f"select {column} as at, y, '100%' as share from stamped order by 1{tail}"
     data = data_of(world, {"at": kind, "y": "integer", "share": "text"}, sql=postgres.url, query=query)
+    facts = as_of(world, data, dt.datetime(2024, 1, 2, 13, tzinfo=dt.timezone(dt.timedelta(hours=1))))
+    assert (len(came), facts["rows"]) == (sent, kept)
+    assert facts["sources"] == [{"name": "crm", "rows": 97}]
+    assert facts["snapshot"]["later"] == 97 - kept
+
+
+def test_sqlite_keeps_back_what_is_later_in_any_zone_and_nothing_else(world, came):
+    kept = ["2020-01-01T10:00:00Z", "2020-01-02 12:30:00+02:00", "2020-01-05 00:00:00+99:59", "2020-01-02 12:00"]
+    near = ["2020-01-02 13:30:00+01:00", "2020-01-07", "2020-01-07 23:59:59"]
+    late = ["2020-01-08", "2020-03-05T00:00:00.5Z", "2021-01-01 00:00:00+0200", "9999-99-99", "2021-01-01x", None]
+    strange = ["tomorrow", "", 20200101, 1.5, "2021-1-1", " 2021-01-01", "2021-01-01 00:00 Europe/Paris"]
+    times = [*kept, *near, *late[:4], *strange, *late[4:]]
+    with sqlite3.connect(world.inputs / "crm.db") as connection:
+        connection.execute("CREATE TABLE t (at, y)")
+        connection.executemany("INSERT INTO t VALUES (?, ?)", [(time, i % 2) for i, time in enumerate(times)])
+    moment = dt.datetime(2020, 1, 2, 12, tzinfo=dt.UTC)
+    columns = {"at": "timestamp", "y": "integer"}
+    facts = as_of(world, data_of(world, columns, sql="sqlite:///crm.db", query="SELECT at, y FROM t -- all"), moment)
+    assert len(came) == len(times) - 4
+    assert (facts["rows"], facts["snapshot"]["later"]) == (len(kept), len(times) - len(kept))
+    world.file("at,y\n" + "".join(f"{'' if time is None else time},{i % 2}\n" for i, time in enumerate(times)))
+    assert as_of(world, world.data(columns), moment, "csv")["snapshot"] == facts["snapshot"]
+    twice = data_of(world, columns, sql="sqlite:///crm.db", query="SELECT at, y, y FROM t")
+    with pytest.raises(InputError, match="the query gives 'y' twice"):
+        as_of(world, twice, moment, "twice")
+
+
+def as_of(world, data, moment, out="table"):
     data = data.model_copy(update={"time": "at", "snapshot": "as_of"})
     section = IngestSection(name="demo", data=data, target=world.target("y", "binary"))
-    moment = dt.datetime(2024, 1, 2, 13, tzinfo=dt.timezone(dt.timedelta(hours=1)))
-    facts = ingest(section, laptop(world.out / "home", world.inputs), world.out / "table", moment)
-    assert len(came) == sent
-    assert facts["rows"] == min(sent, 36 if column != "day" else sent)
-    assert facts["sources"] == [{"name": "crm", "rows": 97}]
-    assert facts["snapshot"]["later"] == 97 - facts["rows"]
+    return ingest(section, laptop(world.out / "home", world.inputs), world.out / out, moment)
 
 
 @pytest.fixture
