@@ -39,13 +39,24 @@ def prepared(images: Path, *, caching: bool, pipeline: str = "train") -> "Prepar
     return prepare(compiled_path(pipeline), lock, caching=caching)
 
 
-def arguments_of(contract: Path, site_name: str) -> dict[str, str]:
-    """The pipeline's arguments from a contract as it is at a Site."""
+def arguments_of(contract: Path, home: Path | None, site_name: str) -> dict[str, str]:
+    """The pipeline's arguments from a contract as it is at a Site, its files sent to the Site's store.
+
+    Raises:
+        InputError: The contract is wrong, or refers to a file and the Site is not known here.
+        TransientError: The store does not answer.
+    """
+    from kubeloop.cli.flow import home_of
     from kubeloop.contract.load import read_contract
     from kubeloop.contract.sites import at_site
     from kubeloop.pipelines.arguments import train_arguments
+    from kubeloop.pipelines.inputs import has_files, with_sent_files
+    from kubeloop.site.load import named_site
 
-    return train_arguments(at_site(read_contract(contract), site_name))
+    made, folder = at_site(read_contract(contract), site_name), contract.resolve().parent
+    if has_files(made):
+        made = with_sent_files(made, folder, named_site(home_of(contract, home), site_name, folder))
+    return train_arguments(made)
 
 
 def now() -> dt.datetime:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kubeloop.cli.kfp_server import HOST, LOCK
-from kubeloop.cli.options import CONTRACT, JSON
+from kubeloop.cli.options import CONTRACT, HOME, JSON
 
 
 @click.command(
@@ -22,22 +22,31 @@ Examples:
 @CONTRACT
 @HOST
 @LOCK
-@click.option("--site", "site_name", default="cluster", show_default=True, help="Whose overrides in loop.yaml hold.")
+@HOME
+@click.option("--site", "site_name", default="cluster", show_default=True, help="Whose overrides and store hold.")
 @click.option("--experiment", help="Its experiment.  [default: the contract's name]")
 @click.option("--no-cache", is_flag=True, help="Run every task anew, also inside of conditions.")
 @JSON
 def command(
-    contract: Path, host: str, images: Path, site_name: str, experiment: str | None, no_cache: bool, as_json: bool
+    contract: Path,
+    host: str,
+    images: Path,
+    home: Path | None,
+    site_name: str,
+    experiment: str | None,
+    no_cache: bool,
+    as_json: bool,
 ) -> None:
     """Run the loop of CONTRACT on a Kubeflow: the pipeline that runs here, with its images by digest.
 
-    The pipeline is uploaded once a version; arguments are held against it before anything is sent.
+    The pipeline is uploaded once a version; arguments are held against it before anything is sent. Files that loop.yaml
+    names are sent to the Site's store, once by their content.
     """
     from kubeloop.cli import kfp_server
     from kubeloop.contract.load import read_contract
     from kubeloop.pipelines import submit
 
-    arguments = kfp_server.arguments_of(contract, site_name)
+    arguments = kfp_server.arguments_of(contract, home, site_name)
     pipeline = kfp_server.prepared(images, caching=not no_cache)
     submit.check_arguments(pipeline, arguments)
     client, name = submit.connect(host), read_contract(contract).name

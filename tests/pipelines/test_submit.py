@@ -156,12 +156,42 @@ def test_the_commands_submit_and_schedule(server, tmp_path, root, capsys):
     lock = tmp_path / "images.lock"
     lock.write_text("\n".join(f"{name}: {image}" for name, image in LOCK.items()))
     common = [str(root / "examples/heart/loop.yaml"), "--host", server.url, "--images", str(lock)]
+    common += ["--home", str(tmp_path / "home")]
+    with pytest.raises(SystemExit) as ended:
+        main(["submit", *common])
+    assert (ended.value.code, "the Site cluster was expected at" in capsys.readouterr().err) == (2, True)
+    folder = tmp_path / "home" / "sites" / "cluster"
+    folder.mkdir(parents=True)
+    (folder / "site.yaml").write_text(f"{{store: 'file://{tmp_path}/store', sql: 'sqlite://', tracking: 'sqlite://'}}")
     with pytest.raises(SystemExit) as ended:
         main(["submit", *common])
     assert (ended.value.code, "next       kubeloop wait runs-0" in capsys.readouterr().out) == (0, True)
+    (sent,) = (tmp_path / "store" / "inputs").glob("sha256-*/*")
+    assert sent.read_bytes() == (root / "examples/heart/heart.csv").read_bytes()
     with pytest.raises(SystemExit):
         main(["schedule", *common, "--cron", "0 0 3 * * *"])
     assert "made       scheduled" in capsys.readouterr().out
     with pytest.raises(SystemExit) as ended:
         main(["schedule", *common, "--cron", "0 3 * * *"])
     assert (ended.value.code, "six fields" in capsys.readouterr().err) == (2, True)
+
+
+def test_a_file_is_sent_once_and_named_by_its_address(tmp_path, root):
+    from kubeloop.contract.load import read_contract
+    from kubeloop.pipelines.inputs import has_files, with_sent_files
+    from kubeloop.site.model import Site
+
+    site = Site(store=f"file://{tmp_path}/store", sql="sqlite://", tracking="sqlite://")
+    contract = read_contract(root / "examples/heart/loop.yaml")
+    made = with_sent_files(contract, root / "examples/heart", site)
+    (source,) = made.data.sources
+    (sent,) = (tmp_path / "store" / "inputs").glob("sha256-*/*")
+    assert source.path == f"file://{sent}"
+    before = sent.stat().st_mtime_ns
+    assert with_sent_files(contract, root / "examples/heart", site) == made
+    assert sent.stat().st_mtime_ns == before
+    elsewhere = source.model_copy(update={"path": "s3://bucket/heart.csv"})
+    data = contract.data.model_copy(update={"sources": (elsewhere,)})
+    assert not has_files(contract.model_copy(update={"data": data}))
+    with pytest.raises(InputError, match=r"the file heart\.csv of source 'heart' was expected in .*, there is none"):
+        with_sent_files(contract, tmp_path, site)
