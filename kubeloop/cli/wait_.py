@@ -3,11 +3,17 @@
 import json
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kubeloop.cli.kfp_server import HOST
 from kubeloop.cli.options import HOME, JSON, SITE, existing_site
+from kubeloop.errors import InputError
+
+if TYPE_CHECKING:
+    from kubeloop.site import Site
+    from kubeloop.tracking.record import TaskRecord
 
 
 @click.command(
@@ -32,13 +38,12 @@ def command(run_id: str, host: str, home: Path | None, site_name: str, deadline_
     from kubeloop.cli.kfp_server import stuck_pod
     from kubeloop.errors import PermanentError, from_dict
     from kubeloop.pipelines.submit import connect, wait
-    from kubeloop.tracking.record import read_run
 
     site = existing_site(home, site_name)
     ended = wait(connect(host), run_id, deadline_s, partial(stuck_pod, site, run_id))
-    record = read_run(site, run_id)
-    stopped = next((task.error for task in record.tasks if task.error), None)
-    decided = [task.decision for task in record.tasks if task.decision]
+    tasks = _tasks(site, run_id)
+    stopped = next((task.error for task in tasks if task.error), None)
+    decided = [task.decision for task in tasks if task.decision]
     verdict = decided[-1].verdict if decided else None
     if as_json:
         click.echo(json.dumps({"run": run_id, "ended": ended, "verdict": verdict, "error": stopped}))
@@ -52,3 +57,13 @@ def command(run_id: str, host: str, home: Path | None, site_name: str, deadline_
             if stopped
             else PermanentError(f"the run {run_id} failed, and no task said why", "see its pods in the Kubeflow UI")
         )
+
+
+def _tasks(site: "Site", run_id: str) -> "tuple[TaskRecord, ...]":
+    """What the tasks of a run have written down; one that ended before its first task has nothing."""
+    from kubeloop.tracking.record import read_run
+
+    try:
+        return read_run(site, run_id).tasks
+    except InputError:
+        return ()
