@@ -17,6 +17,7 @@ from kubeloop.serving import events, wire
 from kubeloop.serving.front import ID, IGNORED, OUTSIDE, REQUEST_ID, named
 from kubeloop.serving.gate import BusyError
 from kubeloop.serving.protocol import TIME_LIMIT_S
+from kubeloop.serving.request_log import RequestLog
 from kubeloop.serving.tally import Tally
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Door:
         app: kserve's application.
         model: The one model of this process.
         tally: Where answers are counted.
+        log: Where they get a line.
         new_id: Gives ids to requests that came without.
         time_limit_s: Within which a request is answered, else it gets 504.
     """
@@ -92,6 +94,7 @@ class Door:
     app: App
     model: Served
     tally: Tally
+    log: RequestLog
     new_id: Callable[[], bytes]
     time_limit_s: float = TIME_LIMIT_S
 
@@ -113,9 +116,12 @@ class Door:
             made = _Made(wire.dump((wire.v2_error if v2 else wire.v1_error)(error)), _JSON, 400)
         except KubeloopError as error:
             made = _Made(wire.dump({"error": error.problem}), _JSON, 500)
+        request_id = _request_id(scope) or self.new_id()
         if path.endswith((":predict", "/infer")):
-            self.tally.count("v2" if v2 else "v1", made.status, perf_counter() - began, made.rows)
-        told = [(REQUEST_ID.encode(), _request_id(scope) or self.new_id())]
+            protocol, seconds = "v2" if v2 else "v1", perf_counter() - began
+            self.tally.count(protocol, made.status, seconds, made.rows)
+            self.log.note(began, seconds, request_id, protocol, made.status, made.rows)
+        told = [(REQUEST_ID.encode(), request_id)]
         told.append((b"content-length", str(len(made.body)).encode()))
         await send({"type": "http.response.start", "status": made.status, "headers": [*made.headers, *told]})
         await send({"type": "http.response.body", "body": made.body})

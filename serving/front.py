@@ -12,6 +12,7 @@ from kubeloop.scoring.errors import Unscorable
 from kubeloop.serving.batching import Batcher
 from kubeloop.serving.fast import Codec, Rows, Scorer, Scores
 from kubeloop.serving.gate import Gate
+from kubeloop.serving.request_log import RequestLog
 from kubeloop.serving.tally import Tally
 from kubeloop.serving.wire import dump
 
@@ -76,6 +77,7 @@ class Front:
         batcher: For what cannot be scored on the event loop.
         gate: Says when a request came too late.
         tally: Where answers are counted.
+        log: Where they get a line.
         submit: Runs work in the scoring thread and hands its result to a callback on the event loop.
     """
 
@@ -87,6 +89,7 @@ class Front:
         batcher: Batcher,
         gate: Gate,
         tally: Tally,
+        log: RequestLog,
         submit: Callable[[Callable[[], bytes | None], Finish], None],
     ) -> None:
         self._codec = codec
@@ -94,6 +97,7 @@ class Front:
         self._bodies = codec.compiled(scorer)
         self._batcher = batcher
         self._tally = tally
+        self._log = log
         self._submit = submit
         self.gate = gate
         self._v1 = b"POST /v1/models/" + quote(name).encode() + b":predict HTTP/1.1\r\n"
@@ -194,7 +198,9 @@ class Front:
 
     def turned_away(self, head: Head, arrived: float) -> bytes:
         """503, at once."""
-        self._tally.count("v2" if head.v2 else "v1", 503, perf_counter() - arrived)
+        protocol, seconds = "v2" if head.v2 else "v1", perf_counter() - arrived
+        self._tally.count(protocol, 503, seconds)
+        self._log.note(arrived, seconds, head.request_id, protocol, 503, 0)
         return _TURNED_AWAY % (_CLOSE if head.close else b"")
 
     def _plainest(self, head: Head, body: bytes) -> tuple[bytes, int, Sequence[str]] | None:
@@ -229,8 +235,11 @@ class Front:
             extra = b"%b: %b\r\n" % (OUTSIDE.encode(), named(outside))
         if head.close:
             extra += _CLOSE
-        self._tally.count("v2" if head.v2 else "v1", 200, perf_counter() - arrived, rows)
+        protocol, seconds = "v2" if head.v2 else "v1", perf_counter() - arrived
+        self._tally.count(protocol, 200, seconds, rows)
         request_id = head.request_id or self.new_id()
+        if (note := self._log.answered) is not None:
+            note(arrived, seconds, request_id, protocol, 200, rows)
         return b"%b%b\r\n%bcontent-length: %d\r\n\r\n%b" % (self._defaults[1], request_id, extra, len(body), body)
 
 

@@ -15,7 +15,7 @@ from kserve import InferOutput, InferRequest, InferResponse, Model
 from kserve.errors import InvalidInput, ServerNotReady
 from kserve.metrics import PREDICT_HIST_TIME, get_labels
 
-from kubeloop.contract.serving import Slo
+from kubeloop.contract.serving import RequestLogs, Slo
 from kubeloop.contract.target import Task
 from kubeloop.errors import InputError
 from kubeloop.learning.answers import Answers, answer, class_array
@@ -73,6 +73,7 @@ class PackageModel(Model):  # type: ignore[misc]
         codec: The package's bodies and rows, once loaded.
         scorer: Its compiled plan, once loaded; None: scikit-learn scores.
         promise_s: The contract's p99 in seconds, once loaded.
+        request_log: Which requests get a line by the contract, once loaded.
         pool: The scoring thread.
     """
 
@@ -87,6 +88,7 @@ class PackageModel(Model):  # type: ignore[misc]
         self._mode: wire.Mode = "both"
         self.scorer: Scorer | None = None
         self.promise_s = 0.0
+        self.request_log: RequestLogs = "errors"
         self._line = Line()
         # One thread: more would only share the interpreter's lock and make answers wait for each other.
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="score")
@@ -122,6 +124,7 @@ class PackageModel(Model):  # type: ignore[misc]
         serving = package.manifest.contract.get("serving") or {}
         self._mode = self._asked or mode_of(serving.get("answers"))
         self.promise_s = Slo.model_validate(serving.get("slo") or {}).p99_ms / 1e3
+        self.request_log = serving.get("request_log") or "errors"  # a package of before there was the word
         self.codec = Codec(package, self._mode, self.name)
         self.scorer = load_scorer(package)
         if self.scorer is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, get_args
 from kubeloop.errors import InputError, KubeloopError
 
 if TYPE_CHECKING:
+    from kubeloop.contract.serving import RequestLogs
     from kubeloop.serving.wire import Mode
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -37,6 +38,7 @@ class Options:
         tally: Where a worker counts: file descriptor of the shared memory, its place, how many there are.
         log: Root of the inference log that it writes by itself, in the mode that the contract asks for; None: none.
         namespace: Under which it logs.
+        request_log: Which requests get a line on standard output; None: as the package's contract says.
     """
 
     package: Path
@@ -50,6 +52,7 @@ class Options:
     tally: tuple[int, int, int] | None
     log: Path | None
     namespace: str
+    request_log: "RequestLogs | None"
 
 
 def options(arguments: Sequence[str]) -> Options:
@@ -68,6 +71,12 @@ def options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--workers", type=int, default=1, help="processes that share the port; gRPC needs just one")
     parser.add_argument("--log", type=Path, default=None, help="folder of our own inference log; none by default")
     parser.add_argument("--namespace", default="default", help="of the service, in the log")
+    parser.add_argument(
+        "--request-log",
+        choices=["off", "errors", "all"],
+        default=None,
+        help="requests that get a line of JSON on standard output; as the package's contract says by default",
+    )
     parser.add_argument("--tally", type=_three, default=None, help=argparse.SUPPRESS)
     found = parser.parse_args(arguments)
     if found.workers < 1 or (found.workers > 1 and not found.no_grpc):
@@ -84,6 +93,7 @@ def options(arguments: Sequence[str]) -> Options:
         tally=found.tally,
         log=found.log,
         namespace=found.namespace,
+        request_log=found.request_log,
     )
 
 
@@ -125,7 +135,9 @@ def worker_arguments(chosen: Options) -> list[str]:
     """The command line of one of several workers, without its socket."""
     mode = [] if chosen.mode is None else ["--answers", chosen.mode]
     log = [] if chosen.log is None else ["--log", str(chosen.log), "--namespace", chosen.namespace]
-    return ["--package", str(chosen.package), "--name", chosen.name, "--host", chosen.host, "--no-grpc", *mode, *log]
+    lines = [] if chosen.request_log is None else ["--request-log", chosen.request_log]
+    words = ["--package", str(chosen.package), "--name", chosen.name, "--host", chosen.host, "--no-grpc"]
+    return [*words, *mode, *log, *lines]
 
 
 def mode_of(found: object) -> "Mode":

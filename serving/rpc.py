@@ -18,8 +18,9 @@ from kserve.protocol.grpc.servicer import InferenceServicer
 from kubeloop.scoring.errors import Unscorable
 from kubeloop.scoring.scorer import Bodies
 from kubeloop.serving.fast import Codec, Rows, Scorer
-from kubeloop.serving.front import INLINE
+from kubeloop.serving.front import ID, INLINE, REQUEST_ID
 from kubeloop.serving.model import PackageModel
+from kubeloop.serving.request_log import RequestLog
 from kubeloop.serving.tally import Tally
 
 INLINE_ROWS = 256
@@ -54,6 +55,7 @@ class Grpc(GRPCServer):  # type: ignore[misc]
         host: str,
         model: PackageModel,
         tally: Tally,
+        log: RequestLog,
         around: Callable[[Infer], Infer] | None = None,
         **named: Any,
     ) -> None:
@@ -62,13 +64,14 @@ class Grpc(GRPCServer):  # type: ignore[misc]
         self._host = host
         self._model = model
         self._tally = tally
+        self._log = log
         self.port = 0
 
     async def start(self, max_workers: int) -> None:
         """Serve until `stop`."""
         limits = [(f"grpc.{name}", self._kwargs[f"grpc_{name}"]) for name in _LIMITS]
         self._server = aio.server(futures.ThreadPoolExecutor(max_workers=max_workers), options=limits)
-        servicer = _Servicer(self._data_plane, self._model_repository_extension, self._model, self._tally)
+        servicer = _Servicer(self._data_plane, self._model_repository_extension, self._model, self._tally, self._log)
         if self._around is not None:
             servicer.ModelInfer = self._around(servicer.ModelInfer)  # type: ignore[method-assign, assignment]
         _guard(servicer)
@@ -83,14 +86,15 @@ class Grpc(GRPCServer):  # type: ignore[misc]
 class _Servicer(InferenceServicer):  # type: ignore[misc]
     """kserve's servicer with the short way in front of `ModelInfer`."""
 
-    def __init__(self, plane: Any, extension: Any, model: PackageModel, tally: Tally) -> None:
+    def __init__(self, plane: Any, extension: Any, model: PackageModel, tally: Tally, log: RequestLog) -> None:
         super().__init__(plane, extension)
         self._model = model
         self._tally = tally
+        self._log = log
         self._template: Any = None
         self._bodies: Bodies | None = None
 
-    def at_once(self, message: bytes) -> bytes | None:
+    def at_once(self, message: bytes, context: Any) -> bytes | None:
         """The answer to the plainest of messages; None for all else."""
         began = perf_counter()
         if self._bodies is None:
@@ -102,8 +106,17 @@ class _Servicer(InferenceServicer):  # type: ignore[misc]
             return None
         answer, rows, outside = made
         self._tally.outside(outside)
-        self._tally.count("grpc", 200, perf_counter() - began, rows)
+        self._count(began, context, 200, rows)
         return answer
+
+    def _count(self, began: float, context: Any, code: int, rows: int = 0) -> None:
+        """Count an answer, and give it its line, under the id that the client sent as `x-request-id`."""
+        seconds = perf_counter() - began
+        self._tally.count("grpc", code, seconds, rows)
+        if code != 200 or self._log.answered is not None:
+            sent = dict(context.invocation_metadata() or ()).get(REQUEST_ID, "")
+            known = sent.encode() if isinstance(sent, str) and ID.fullmatch(sent.encode()) else b""
+            self._log.note(began, seconds, known, "grpc", code, rows)
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         """Answer V2."""
@@ -111,7 +124,7 @@ class _Servicer(InferenceServicer):  # type: ignore[misc]
         scorer = self._model.scorer
         if scorer is not None and self._model.ready and request.model_name == self._model.name:
             try:
-                return self._short(request, scorer, began)
+                return self._short(request, scorer, began, context)
             except Unscorable:
                 pass
         code = 500
@@ -128,10 +141,10 @@ class _Servicer(InferenceServicer):  # type: ignore[misc]
             code = 503
             raise
         finally:
-            self._tally.count("grpc", code, perf_counter() - began)
+            self._count(began, context, code)
         return answer
 
-    def _short(self, request: Any, scorer: Scorer, began: float) -> Any:
+    def _short(self, request: Any, scorer: Scorer, began: float, context: Any) -> Any:
         codec, answer = self._model.codec, pb.ModelInferResponse()
         rows = _rows(request, codec, self._model.version)
         if len(rows) > INLINE_ROWS:
@@ -147,7 +160,7 @@ class _Servicer(InferenceServicer):  # type: ignore[misc]
             values = [text.encode() for text in data] if datatype == "BYTES" else data
             getattr(output.contents, _CONTENTS[datatype]).extend(values)
         self._tally.outside(outside)
-        self._tally.count("grpc", 200, perf_counter() - began, len(rows))
+        self._count(began, context, 200, len(rows))
         return answer
 
     def _made_template(self, tensors: Sequence[tuple[str, str, list[int], list[Any]]]) -> Any:
@@ -162,7 +175,7 @@ def _at_once(servicer: "_Servicer") -> Any:
     """A handler of `ModelInfer` by bytes: a message becomes objects only where it is not answered without."""
 
     async def infer(message: bytes, context: Any) -> bytes:
-        made = servicer.at_once(message)
+        made = servicer.at_once(message, context)
         if made is not None:
             return made
         try:

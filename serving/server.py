@@ -27,6 +27,7 @@ from kubeloop.serving.model import PackageModel
 from kubeloop.serving.predictor import Options
 from kubeloop.serving.protocol import FastProtocol
 from kubeloop.serving.recorder import RecordedApp, Recorder, recorded_infer
+from kubeloop.serving.request_log import RequestLog
 from kubeloop.serving.rpc import Grpc
 from kubeloop.serving.tally import Tally
 
@@ -50,6 +51,7 @@ class Server(ModelServer):  # type: ignore[misc]
         self._front: Front | Recorder | None = None
         self._book: Logbook | None = None
         self.tally = Tally(chosen.name, *(chosen.tally or ()))
+        self.requests = RequestLog(chosen.name, chosen.request_log or "errors")
         REGISTRY.register(self.tally)
         repository = ModelRepository()
         repository.update(self.model)
@@ -69,7 +71,7 @@ class Server(ModelServer):  # type: ignore[misc]
         """Serve until a signal; `models` is kserve's, and empty: ours is registered already, though not ready."""
         around = None if self._chosen.log is None else recorded_infer(lambda: self._book)
         kserve.model_server.GRPCServer = partial(
-            Grpc, host=self._chosen.host, model=self.model, tally=self.tally, around=around
+            Grpc, host=self._chosen.host, model=self.model, tally=self.tally, log=self.requests, around=around
         )
         super().start(models)
 
@@ -79,7 +81,7 @@ class Server(ModelServer):  # type: ignore[misc]
     async def _serve(self) -> None:
         rest = self._rest_server
         rest.config.host = self._chosen.host
-        door = Door(kserve.model_server.app, self.model, self.tally, request_ids())
+        door = Door(kserve.model_server.app, self.model, self.tally, self.requests, request_ids())
         rest.config.app = door if self._chosen.log is None else RecordedApp(door, lambda: self._book)
         rest.config.http = partial(FastProtocol, front=lambda: self._front)
         if self._listener is not None:
@@ -92,11 +94,13 @@ class Server(ModelServer):  # type: ignore[misc]
         finally:
             if self._book is not None:
                 await asyncio.to_thread(self._book.close)
+            await asyncio.to_thread(self.requests.close)
 
     async def _open(self) -> None:
         await asyncio.to_thread(self.model.open)
         loop = asyncio.get_running_loop()
-        front = front_of(self.model, self.tally, loop)
+        self.requests.set(self._chosen.request_log or self.model.request_log, self.model.version)
+        front = front_of(self.model, self.tally, self.requests, loop)
         self.tally.version = self.model.version
         self.tally.columns = self.model.codec.rules.names
         if self._chosen.log is not None:
@@ -113,7 +117,7 @@ class Server(ModelServer):  # type: ignore[misc]
                 self._ending = asyncio.create_task(self._grpc_server.stop())
 
 
-def front_of(model: PackageModel, tally: Tally, loop: asyncio.AbstractEventLoop) -> Front:
+def front_of(model: PackageModel, tally: Tally, log: RequestLog, loop: asyncio.AbstractEventLoop) -> Front:
     """The fast path of a loaded model; call it on the event loop."""
     gate = Gate(loop, model.promise_s)
     batcher = Batcher(model.predict_rows, model.pool, loop, gate.budget_s)
@@ -121,7 +125,7 @@ def front_of(model: PackageModel, tally: Tally, loop: asyncio.AbstractEventLoop)
     def submit(work: Callable[[], bytes | None], finish: Finish) -> None:
         loop.run_in_executor(model.pool, work).add_done_callback(lambda made: finish(made.result()))
 
-    return Front(model.name, model.codec, model.scorer, batcher, gate, tally, submit)
+    return Front(model.name, model.codec, model.scorer, batcher, gate, tally, log, submit)
 
 
 class _Truthful(DataPlane):  # type: ignore[misc]

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from kubeloop.contract.base import Strict
 
+RequestLogs = Literal["off", "errors", "all"]
+"""Which requests get a line of JSON on the predictor's standard output."""
+
 
 class Resources(Strict):
     """Kubernetes quantities."""
@@ -35,4 +38,7 @@ class Serving(Strict):
     resources: Resources = Resources()
     replicas: Replicas = Replicas()
     slo: Slo = Slo()
+    request_log: RequestLogs = Field(
+        "errors", description="Requests that get a line of JSON in the predictor's log: none, failed ones, all."
+    )
     service_account: str | None = Field(None, description="Kubernetes ServiceAccount of the predictor.")

@@ -152,7 +152,10 @@ class Plain:
 
 @dataclass(frozen=True)
 class Fast:
-    """A server of this process with a scorer, and what its connections share; `limit` holds for new ones."""
+    """A server of this process with a scorer, and what its connections share; `limit` holds for new ones.
+
+    `written` is what its request log has written.
+    """
 
     port: int
     scorer: Plain
@@ -160,6 +163,7 @@ class Fast:
     tally: Any
     loop: Any
     limit: dict[str, float]
+    written: Any
 
     def post(self, path: str, body: bytes, **headers: str) -> httpx.Response:
         named = {"content-type": "application/json"} | {key.replace("_", "-"): text for key, text in headers.items()}
@@ -178,6 +182,7 @@ def fast(packages: tuple[Path, Path]) -> Iterator[Fast]:
     from kubeloop.serving.front import request_ids
     from kubeloop.serving.model import PackageModel
     from kubeloop.serving.protocol import FastProtocol
+    from kubeloop.serving.request_log import RequestLog
     from kubeloop.serving.server import front_of
     from kubeloop.serving.tally import Tally
 
@@ -192,6 +197,9 @@ def fast(packages: tuple[Path, Path]) -> Iterator[Fast]:
     model.ready = True
     tally = Tally(NAME)
     tally.columns = model.codec.rules.names
+    written = bytearray()
+    log = RequestLog(NAME, "all", lambda piece: len(written.extend(piece) or piece))
+    log.set("all", model.version)
     fronts: list[Any] = []
     limit = {"seconds": 180.0}
 
@@ -200,7 +208,7 @@ def fast(packages: tuple[Path, Path]) -> Iterator[Fast]:
 
     loop = asyncio.new_event_loop()
     config = uvicorn.Config(
-        Door(nothing, model, tally, request_ids()),
+        Door(nothing, model, tally, log, request_ids()),
         port=0,
         lifespan="off",
         log_config=None,
@@ -209,15 +217,16 @@ def fast(packages: tuple[Path, Path]) -> Iterator[Fast]:
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(),))
-    fronts.append(front_of(model, tally, loop))
+    fronts.append(front_of(model, tally, log, loop))
     thread.start()
     try:
         while not server.started:
             thread.join(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Fast(port, scorer, fronts[0], tally, loop, limit)
+        yield Fast(port, scorer, fronts[0], tally, loop, limit, written)
     finally:
         server.should_exit = True
         thread.join(20)
         loop.close()
+        log.close()
         model.pool.shutdown()

@@ -1,8 +1,10 @@
 """gRPC V2 over loopback: right answers by the short way, and wrong requests as the client's mistakes."""
 
 import asyncio
+import json
 import random
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +19,16 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from kubeloop.scoring.errors import Unscorable
 from kubeloop.serving.model import PackageModel
+from kubeloop.serving.request_log import RequestLog
 from kubeloop.serving.rpc import Grpc, _Servicer
 from kubeloop.serving.server import _Closed, _Truthful
 from kubeloop.serving.tally import Tally
 
 ROW = {"age": 61.5, "dose": 0.25, "ward": "north", "smoker": True}
 FIELDS = {"age": "FP64", "dose": "FP64", "ward": "BYTES", "smoker": "BOOL"}
+LINES = bytearray()
+"""What the request log of `served` has written."""
+
 CONTENTS = {"FP64": "fp64_contents", "BYTES": "bytes_contents", "BOOL": "bool_contents"}
 
 
@@ -37,6 +43,7 @@ def served(packages: tuple[Path, Path]) -> Iterator[tuple[Any, PackageModel, Tal
     repository = ModelRepository()
     repository.update(model)
     loop = asyncio.new_event_loop()
+    log = RequestLog("toy", "all", lambda piece: len(LINES.extend(piece) or piece))
     limits = {"grpc_max_send_message_length": 2**23, "grpc_max_receive_message_length": 2**23}
     server = Grpc(
         0,
@@ -47,6 +54,7 @@ def served(packages: tuple[Path, Path]) -> Iterator[tuple[Any, PackageModel, Tal
         host="127.0.0.1",
         model=model,
         tally=tally,
+        log=log,
     )
     ports: list[int] = []
 
@@ -74,6 +82,7 @@ def served(packages: tuple[Path, Path]) -> Iterator[tuple[Any, PackageModel, Tal
         asyncio.run_coroutine_threadsafe(server.stop(), loop)
         thread.join(10)
         loop.close()
+        log.close()
         model.pool.shutdown()
 
 
@@ -104,6 +113,22 @@ def test_answers_are_the_packages(served: tuple[Any, PackageModel, Tally]) -> No
     assert counted(tally)["200"] >= 1
     again = call(request(), timeout=180)
     assert again.id == ""
+
+
+def test_a_line_has_the_id_that_the_client_sent(served: tuple[Any, PackageModel, Tally]) -> None:
+    call, _, _ = served
+    call(request(), timeout=180, metadata=[("x-request-id", "g-1")])
+    with pytest.raises(grpc.RpcError):
+        call(request({**ROW, "age": float("inf")}), timeout=180, metadata=[("x-request-id", "g-2")])
+    end = time.monotonic() + 60
+    while b'"g-2"' not in LINES:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    lines = {line["id"]: line for line in map(json.loads, bytes(LINES).splitlines())}
+    assert [(lines[key]["protocol"], lines[key]["code"], lines[key]["rows"]) for key in ("g-1", "g-2")] == [
+        ("grpc", 200, 1),
+        ("grpc", 400, 0),
+    ]
 
 
 def test_raw_contents_and_missing_values(served: tuple[Any, PackageModel, Tally]) -> None:
@@ -157,8 +182,8 @@ def changed(**parts: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def servicer(served: tuple[Any, PackageModel, Tally]) -> Any:
-    found = _Servicer(None, None, served[1], served[2])
-    if found.at_once(request().SerializeToString()) is None:
+    found = _Servicer(None, None, served[1], served[2], RequestLog("toy", "off"))
+    if found.at_once(request().SerializeToString(), None) is None:
         pytest.skip("no compiler made the evaluator")
     return found
 
@@ -171,13 +196,13 @@ def servicer(served: tuple[Any, PackageModel, Tally]) -> Any:
 )  # fmt: skip
 def test_plain_messages_are_answered_by_bytes_as_with_objects(servicer: Any, served: Any, made: Any) -> None:
     _, model, _ = served
-    given = pb.ModelInferResponse.FromString(servicer.at_once(made.SerializeToString()))
+    given = pb.ModelInferResponse.FromString(servicer.at_once(made.SerializeToString(), None))
     raw = list(made.raw_input_contents)
     if raw:  # texts in bytes are more than the way by objects takes
         made.raw_input_contents[:] = []
         for item, value in zip(made.inputs, [[61.5], [float("nan")], [b"north"], [True]], strict=True):
             getattr(item.contents, CONTENTS[item.datatype]).extend(value)
-    assert given == servicer._short(made, model.scorer, 0.0)
+    assert given == servicer._short(made, model.scorer, 0.0, None)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +213,7 @@ def test_plain_messages_are_answered_by_bytes_as_with_objects(servicer: Any, ser
     ids=range(11),
 )  # fmt: skip
 def test_all_other_messages_are_left_alone(servicer: Any, made: Any) -> None:
-    assert servicer.at_once(made.SerializeToString()) is None
+    assert servicer.at_once(made.SerializeToString(), None) is None
 
 
 def test_mutated_messages_are_answered_as_with_objects_or_left_alone(servicer: Any, served: Any) -> None:
@@ -200,11 +225,11 @@ def test_mutated_messages_are_answered_as_with_objects_or_left_alone(servicer: A
         for _ in range(rng.randint(1, 2)):
             at = rng.randrange(len(body))
             body[at : at + rng.randrange(2)] = bytes(rng.randrange(256) for _ in range(rng.randrange(3)))
-        given = servicer.at_once(bytes(body))
+        given = servicer.at_once(bytes(body), None)
         if given is None:
             continue
         try:
-            wanted = servicer._short(pb.ModelInferRequest.FromString(bytes(body)), served[1].scorer, 0.0)
+            wanted = servicer._short(pb.ModelInferRequest.FromString(bytes(body)), served[1].scorer, 0.0, None)
         except (DecodeError, Unscorable):  # in what is stepped over, or texts in bytes
             continue
         answered += 1
