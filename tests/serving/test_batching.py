@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kubeloop.errors import InputError
+from kubeloop.serving import batching
 from kubeloop.serving.batching import Batcher
 from kubeloop.serving.fast import Rows, Scores
 from kubeloop.serving.gate import FEW, BusyError, Line
@@ -62,6 +63,46 @@ def test_what_queued_while_a_batch_ran_is_the_next() -> None:
     model.go.clear()
     assert asked(model, [1.0], [2.0, 3.0], [4.0], hold=True) == [[[[2.0]]], [[[4.0]], [[6.0]]], [[[8.0]]]]
     assert model.sizes == [1, 3]
+
+
+def test_who_asks_again_at_once_shares_the_next_call_with_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it each half of the clients would be scored in turn, for ever."""
+    monkeypatch.setattr(batching, "_LINGER_SHARE", 1e9)
+    monkeypatch.setattr(batching, "_LINGER_MOST_S", 60.0)  # the call comes when all are back, however slow they are
+    model = Model()
+    model.go.clear()
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def client(batcher: Batcher, asks: int) -> None:
+            for _ in range(asks):
+                answered = loop.create_future()
+                assert batcher.put([[1.0]], answered.set_result)
+                assert await answered == [[2.0]]
+                for _ in range(3):
+                    await asyncio.sleep(0)
+
+        with ThreadPoolExecutor(1) as pool:
+            batcher = Batcher(model, pool, loop, 60.0)
+            first = [asyncio.create_task(client(batcher, 3)) for _ in range(4)]
+            for _ in range(3):
+                await asyncio.sleep(0)
+            second = [asyncio.create_task(client(batcher, 2)) for _ in range(4)]
+            await asyncio.sleep(0)
+            model.go.set()
+            async with asyncio.timeout(60):
+                await asyncio.gather(*first, *second)
+
+    asyncio.run(run())
+    assert model.sizes == [4, 8, 8]
+
+
+def test_who_does_not_ask_again_is_not_waited_for() -> None:
+    model = Model()
+    model.go.clear()
+    assert asked(model, [1.0, 2.0], [3.0], hold=True) == [[[[2.0]], [[4.0]]], [[[6.0]]]]
+    assert model.sizes == [2, 1]
 
 
 def test_a_wrong_row_keeps_nobody_else_from_an_answer() -> None:
