@@ -5,6 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+PIPELINES = ("score", "train")
 COMPILED = Path(__file__).resolve().parent / "compiled"
 
 
@@ -17,16 +18,17 @@ def compile_pipeline(name: str, out: Path) -> None:
     """Write a pipeline's YAML; equal sources give equal bytes."""
     from kfp.compiler import Compiler
 
+    from kubeloop.pipelines.score.pipeline import score_pipeline
     from kubeloop.pipelines.train.pipeline import train_pipeline
 
-    Compiler().compile({"train": train_pipeline}[name], str(out))
+    Compiler().compile({"score": score_pipeline, "train": train_pipeline}[name], str(out))
 
 
 def stale() -> list[str]:
     """Names of golden files that differ from what the sources compile to."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("train",):
+        for name in PIPELINES:
             fresh = Path(folder) / f"{name}.yaml"
             compile_pipeline(name, fresh)
             golden = compiled_path(name)

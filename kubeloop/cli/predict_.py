@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubeloop.cli.options import HOME, shown_path
+from kubeloop.cli.options import HOME, console, existing_site, shown_path
 from kubeloop.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,13 +24,26 @@ _STREAMED = (".csv", ".parquet")
 Examples:
   kubeloop predict heart --in new.csv --out answers.csv
   kubeloop predict heart@3 --in new.parquet
+  kubeloop predict heart --in new.csv --out answers.csv --pipeline
+  kubeloop predict heart --in s3://lake/new.parquet --out s3://lake/answers.parquet --host http://localhost:8888
   echo '[{"age": 63, "sex": 1}]' | kubeloop predict heart --in -""",
 )
 @click.argument("model")
 @HOME
 @click.option("--in", "rows", required=True, metavar="FILE", help="CSV, Parquet, JSON rows, or - for JSON on stdin.")
-@click.option("--out", type=click.Path(path_type=Path), help="CSV or Parquet to write.  [default: JSON to stdout]")
-def command(model: str, home: Path | None, rows: str, out: Path | None) -> None:
+@click.option("--out", metavar="FILE", help="CSV or Parquet to write.  [default: JSON to stdout]")
+@click.option("--pipeline", is_flag=True, help="Run it as the compiled pipeline, with a record of each task.")
+@click.option("--host", help="URL of a KFP API: run that pipeline there; both files are addresses such as s3://.")
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    default="images.lock",
+    show_default=True,
+    help="For --host: YAML of each image of the pipeline, and the name:tag@sha256:... that runs in its place.",
+)
+def command(
+    model: str, home: Path | None, rows: str, out: str | None, pipeline: bool, host: str | None, images: Path
+) -> None:
     """Score rows with MODEL: NAME (its champion), NAME@VERSION, NAME@DIGEST.
 
     The answers are those of the endpoint: the same package, the same checks of the input.
@@ -38,6 +51,13 @@ def command(model: str, home: Path | None, rows: str, out: Path | None) -> None:
     A CSV or Parquet file with --out is scored in batches, in bounded memory: a row that is refused gets no answer
     and a line with its reason in OUT.quarantine.csv, and a run that was stopped is taken up where it was.
     """
+    if pipeline or host:
+        _as_pipeline(model, home, rows, out, host, images)
+    else:
+        _here(model, home, rows, None if out is None else Path(out))
+
+
+def _here(model: str, home: Path | None, rows: str, out: Path | None) -> None:
     from kubeloop.cli.api import load
 
     if out is not None:
@@ -60,6 +80,33 @@ def command(model: str, home: Path | None, rows: str, out: Path | None) -> None:
     click.echo(f"wrote  {shown_path(out)}  ({len(answers):,} rows, package {package.digest[7:19]})")
 
 
+def _as_pipeline(model: str, home: Path | None, rows: str, out: str | None, host: str | None, images: Path) -> None:
+    from kubeloop.cli import score
+    from kubeloop.cli.steps import Steps
+
+    if out is None:
+        raise InputError("a pipeline writes its answers into a file", "name one with --out")
+    given = score.arguments(model, rows, out, here=host is None)
+    if host is not None:
+        started = score.submit(host, images, given)
+        click.echo(f"submitted  {started['run']}  {started['pipeline']} version {started['version']}")
+        click.echo(f"next       kubeloop wait {started['run']}")
+        return
+    steps = Steps(console())
+    try:
+        record = score.run_here(existing_site(home), given, steps)
+    finally:
+        steps.stop()
+    facts = record.tasks[-1].facts
+    click.echo(f"\nwrote  {shown_path(Path(facts['out']))}  ({facts['rows']:,} rows)")
+    if facts["quarantine_out"]:
+        _say_refused(shown_path(Path(facts["quarantine_out"])), facts["refused"])
+
+
+def _say_refused(place: str, refused: int) -> None:
+    click.echo(f"wrote  {place}  ({refused:,} rows have no answer, with the reasons)")
+
+
 def _stream(package: "Package", source: Path, out: Path) -> None:
     from kubeloop.scoring.batch import score_file
     from kubeloop.scoring.scorer import load_scorer
@@ -68,9 +115,7 @@ def _stream(package: "Package", source: Path, out: Path) -> None:
     early = f", {scored.taken_up:,} of them by an earlier run" if scored.taken_up else ""
     click.echo(f"wrote  {shown_path(out)}  ({scored.rows:,} rows{early}, package {package.digest[7:19]})")
     if scored.quarantine is not None:
-        click.echo(
-            f"wrote  {shown_path(scored.quarantine)}  ({scored.refused:,} rows have no answer, with the reasons)"
-        )
+        _say_refused(shown_path(scored.quarantine), scored.refused)
 
 
 def _check_out(out: Path) -> None:

@@ -127,6 +127,20 @@ def _deploy(facts: dict[str, Any]) -> str:
     return f"champion is {short(facts['digest'])}{replayed}"
 
 
+def _read_rows(facts: dict[str, Any]) -> str:
+    return f"{facts['rows']:,} rows, {facts['columns']} columns, for {facts['name']} {short(facts['digest'])}"
+
+
+def _predict(facts: dict[str, Any]) -> str:
+    early = f", {facts['taken_up']:,} by an earlier try" if facts["taken_up"] else ""
+    refused = f", {facts['refused']:,} refused" if facts["refused"] else ""
+    return f"{facts['rows'] - facts['refused']:,} rows answered{refused}{early}"
+
+
+def _write_rows(facts: dict[str, Any]) -> str:
+    return f"answers in {facts['out']}"
+
+
 def _primary(facts: dict[str, Any], key: str) -> tuple[str, dict[str, Any]]:
     """The metric that decides, or the first one where it could not be computed."""
     name = facts.get("primary", "")
@@ -144,6 +158,9 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "register": _register,
     "attach_monitor": _attach_monitor,
     "deploy": _deploy,
+    "read_rows": _read_rows,
+    "predict": _predict,
+    "write_rows": _write_rows,
 }
 
 

@@ -14,7 +14,29 @@ from kubeloop.scoring.scorer import load_scorer
 from kubeloop.store import open_engine
 
 if TYPE_CHECKING:
+    from kubeloop.packaging.package import Package
+    from kubeloop.site import Site
     from kubeloop.tracking.task import TaskContext
+
+
+def named(site: "Site", model: str) -> "Package":
+    """The package that a person means, every byte of it verified.
+
+    Args:
+        site: Whose registry.
+        model: NAME (its champion), NAME@VERSION or NAME@DIGEST.
+
+    Raises:
+        InputError: There is no such model.
+        IntegrityError: The package is not what its digest says.
+    """
+    name, _, which = model.partition("@")
+    engine = open_engine(site)
+    try:
+        digest = find(engine, site.namespace, name, which or "champion").digest
+    finally:
+        engine.dispose()
+    return read_package(fetch(site, digest), digest, site)
 
 
 def score(run: "TaskContext", model: str, rows: Path, answers: Path, quarantine: Path) -> dict[str, Any]:
@@ -40,13 +62,8 @@ def score(run: "TaskContext", model: str, rows: Path, answers: Path, quarantine:
     import pyarrow.csv as pc
     import pyarrow.parquet as pq
 
-    name, _, which = model.partition("@")
-    engine = open_engine(run.site)
-    try:
-        digest = find(engine, run.site.namespace, name, which or "champion").digest
-    finally:
-        engine.dispose()
-    package = read_package(fetch(run.site, digest), digest, run.site)
+    package = named(run.site, model)
+    digest = package.digest
     known = read_facts(rows).digest
     key = hashlib.sha256(f"{run.run_id} {digest} {known}".encode()).hexdigest()[:32]
     with tempfile.TemporaryDirectory(prefix="kubeloop-predict-") as scratch:

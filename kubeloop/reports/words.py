@@ -31,6 +31,9 @@ TASKS: dict[str, str] = {
     "deploy": "Boot it, replay golden requests, promote",
     "attach_monitor": "Watch what serves",
     "labels": "Take in what came true",
+    "read_rows": "Bring the rows in",
+    "predict": "Score them in batches",
+    "write_rows": "Put the answers in their place",
     "refused": "End the run with the gate's reasons",
 }
 TRAIN: tuple[str, ...] = (
@@ -46,6 +49,8 @@ TRAIN: tuple[str, ...] = (
     "deploy",
 )
 """What a train run that went all the way has executed, in order."""
+SCORE: tuple[str, ...] = ("read_rows", "predict", "write_rows")
+"""What a score run has executed, in order."""
 METRICS: dict[str, str] = {
     "accuracy": "Accuracy",
     "precision": "Precision",
