@@ -12,7 +12,7 @@ CANDIDATES = $(if $(filter file,$(origin PYTHON)),python3 python3.12 python3.11,
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow network check lint type imports compile readme golden bench bench-serving soak images cluster cluster-test cluster-down ci clean
+.PHONY: help setup demo test slow network check lint type type-of-code type-of-tests imports compile readme golden bench bench-serving soak images cluster cluster-test cluster-down ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -38,10 +38,14 @@ lint: $(STAMP) ## Style and likely mistakes (ruff)
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 
-type: $(STAMP) ## Strict types (mypy)
+type: type-of-code type-of-tests ## Strict types (mypy)
+
+type-of-code: $(STAMP)
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/mypy .ci/set_up.py .ci/readme.py
 	@$(VENV)/bin/mypy images/build.py images/sbom.py
+
+type-of-tests: $(STAMP)
 	@$(VENV)/bin/mypy --config-file .ci/mypy-tests.ini tests
 
 imports: $(STAMP) ## Which room may import which (import-linter)
