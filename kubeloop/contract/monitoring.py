@@ -46,7 +46,11 @@ class Detectors(Strict):
     test: Literal["ks", "cvm"] = Field("ks", description="Of numbers: Kolmogorov-Smirnov or Cramer-von Mises.")
     window: WindowSize = WindowSize()
     rate: float = Field(
-        0.05, gt=0, le=0.2, description="Share of windows with nothing wrong that may show any signal, all together."
+        0.05,
+        gt=0,
+        le=0.2,
+        description="Share of windows with nothing wrong that may show any signal, all together; nine of ten "
+        "references keep it.",
     )
     effect: float = Field(0.05, ge=0, le=1, description="Smallest distance beyond chance that is worth telling.")
     share: float = Field(0.01, ge=0, le=1, description="Smallest rise of a share of rows that is worth telling.")

@@ -33,7 +33,7 @@ def watch_section(
         ("Rows that depend on each other", f"{shown(blocks)} blocks, by {by}" if by and blocks else None),
         ("Signals of inputs and answers", count(facts.get("signals"))),
         ("Signals of losses, once the truth is known", count(facts.get("labels"))),
-        ("Windows with nothing wrong that show any signal", f"{percent(rate)} at most" if rate is not None else None),
+        ("Windows with nothing wrong that show any signal", _promise(rate, number(facts.get("confidence")))),
         ("Engine", text(facts.get("engine"))),
         ("Watched", text((attached or {}).get("how"))),
     ]
@@ -42,10 +42,23 @@ def watch_section(
         troubles=troubles,
         empty="" if facts or attached or troubles else absent,
         keys=[(key, shown(value)) for key, value in entries if value is not None],
-        windows=[(shown(count(each.get("rows"))), shown(count(each.get("evidence")))) for each in _windows(facts)],
+        windows=[
+            (shown(count(each.get("rows"))), shown(count(each.get("evidence"))), _share(number(each.get("usual"))))
+            for each in _windows(facts)
+        ],
         notes=[said for each in items(facts.get("notes")) if (said := text(each))],
         columns=[name for each in items(facts.get("columns")) if (name := text(each))],
     )
+
+
+def _promise(rate: float | None, confidence: float | None) -> str | None:
+    if rate is None or confidence is None:
+        return None if rate is None else f"{percent(rate)} at most"
+    return f"{percent(rate)} at most, against {percent(confidence)} of references like this one"
+
+
+def _share(usual: float | None) -> str:
+    return "\N{EN DASH}" if usual is None else percent(usual)
 
 
 def _windows(facts: Facts) -> list[Facts]:

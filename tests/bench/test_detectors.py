@@ -135,7 +135,7 @@ def test_cost_of_a_window_beside_alibi_detect(reference: int, size: int, least: 
         return Encoded(codes, np.zeros((len(codes), 0), dtype=bool), np.arange(len(codes), dtype=np.uint64))
 
     signals = [Signal("drift", "input", name) for name in names]
-    family = fit_family(signals, columns, encode(rows), [size], alone(reference), 400, rng)
+    family = fit_family(signals, columns, encode(rows), [size], alone(reference), 400, 0.05, rng)
     null = family.nulls[0]
     stock = KSDrift(rows, p_val=0.05, correction="fdr")
     ratios, differ, rounds = [], 0, 5

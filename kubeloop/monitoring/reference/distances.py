@@ -37,6 +37,31 @@ def distances(tests: Sequence[Test], window: NDArray[np.int64], reference: NDArr
     return found
 
 
+def pairs(tests: Sequence[Test], windows: NDArray[np.int64], references: NDArray[np.int64]) -> Floats:
+    """(references, windows, columns) distances of each window from each reference.
+
+    Args:
+        tests: By column.
+        windows: (windows, columns, WIDTH) rows per bin.
+        references: (references, columns, WIDTH).
+    """
+    found = np.empty((len(references), len(windows), len(tests)))
+    for place, test in enumerate(tests):
+        some, held = windows[:, place], references[:, place]
+        if test == "ks":  # by far the most frequent: half the bytes, and what all pairs share is done once
+            known = [np.cumsum(counts[:, :BINS], axis=-1, dtype=np.float32) for counts in (some, held)]
+            with np.errstate(invalid="ignore"):
+                one, other = (upto / upto[:, -1:] for upto in known)
+            for number in range(len(held)):
+                found[number, :, place] = np.abs(one - other[number]).max(axis=-1)
+        else:
+            used = max(2, int(np.flatnonzero(held.any(axis=0) | some.any(axis=0)).max(initial=0)) + 1)
+            used = min(used, UNSEEN + 1)
+            for number in range(len(held)):
+                found[number, :, place] = _DISTANCES[test](some[:, :used], held[number, :used])
+    return found
+
+
 Counted = NDArray[np.int64]
 
 

@@ -1,15 +1,27 @@
 """A family of signals with one stated rate: all that is asked of a window at once, and what chance does to it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kubeloop.monitoring.reference.bins import Bins, Encoded, Floats, Ints, Test, count
-from kubeloop.monitoring.reference.null import Blocks, Null, brief, q_values
-from kubeloop.monitoring.reference.signals import Counts, Signal, count_window, stack, statistics
+from kubeloop.monitoring.reference.null import Blocks, Null, brief, evidence_of, q_values, smallest_q
+from kubeloop.monitoring.reference.redrawn import spread_of, world_of
+from kubeloop.monitoring.reference.signals import (
+    Counts,
+    Signal,
+    count_window,
+    floor_of,
+    share_floors,
+    stack,
+    statistics,
+)
 
 _AT_ONCE = 64
+_HALVINGS = 4
+"""Times that blocks are halved, with half as many null windows each as single rows get in all."""
 
 
 @dataclass(frozen=True)
@@ -86,33 +98,6 @@ class Family:
         return floor_of(self.signals, self._floors[null.size], found, null.size)
 
 
-def share_floors(signals: Sequence[Signal], means: Floats, rows: int, size: int) -> Floats:
-    """(signals, size + 1) chance of at least x such rows among `size`, for x from 0; 1 for distances.
-
-    After r of `rows` in the reference the next ones are beta-binomial (Laplace's rule of succession): what training
-    never saw is rare, not impossible.
-    """
-    from scipy.special import betaln, gammaln
-
-    floors = np.ones((len(signals), size + 1))
-    shares = [place for place, signal in enumerate(signals) if signal.share]
-    if not shares:
-        return floors
-    seen = np.clip(means[shares] * rows, 0, rows)[:, None]
-    x = np.arange(size + 1)[None, :]
-    ways = gammaln(size + 1) - gammaln(x + 1) - gammaln(size - x + 1)
-    mass = np.exp(ways + betaln(x + seen + 1, size - x + rows - seen + 1) - betaln(seen + 1, rows - seen + 1))
-    floors[shares] = np.minimum(1.0, np.cumsum(mass[:, ::-1], axis=1)[:, ::-1])
-    return floors
-
-
-def floor_of(signals: Sequence[Signal], floors: Floats, found: Floats, size: int) -> Floats:
-    """(..., signals) the floors at the shares that were found; 0 for distances."""
-    shares = np.array([signal.share for signal in signals], dtype=bool)
-    at = np.where(shares & np.isfinite(found), np.rint(found * size), 0).astype(np.int64)
-    return np.where(shares, floors[np.arange(len(signals)), np.clip(at, 0, size)], 0.0)
-
-
 def fit_family(
     signals: Sequence[Signal],
     columns: Sequence[Bins],
@@ -120,12 +105,14 @@ def fit_family(
     sizes: Sequence[int],
     blocks: Blocks,
     draws: int,
+    rate: float,
     rng: np.random.Generator,
 ) -> Family:
     """Count the reference rows, and measure what chance does to windows of each size.
 
     Each null window is drawn from the reference rows and held against all others; a block that gave rows to it is not
-    among them, so that the window is as new to its reference as one of tomorrow.
+    among them, so that the window is as new to its reference as one of tomorrow. Then references themselves are drawn
+    anew, for how often windows are alarms depends on the one that is there.
 
     Args:
         signals: In the order that `statistics` wants.
@@ -134,48 +121,86 @@ def fit_family(
         sizes: Rows of a window; sizes for which half of the rows do not suffice are left out.
         blocks: Which rows depend on each other.
         draws: Null windows per size.
+        rate: Of false alarms, which is to be kept.
         rng: Of all that is drawn.
     """
-    bins = count(rows.codes)
-    tests = tuple(column.test for column in columns)
-    evidence = min(draws, blocks.count) if blocks.name else draws
+    family = Family(tuple(signals), tuple(columns), count(rows.codes), len(rows), ())
+    fitting = [size for size in sorted(set(sizes)) if size <= blocks.largest()]
+    world = world_of(rows, blocks, rng)
     nulls = []
-    for size in sorted(set(sizes)):
-        if size > blocks.largest():
-            continue
-        among = blocks.halves(rng)
-        found = _draw(tuple(signals), tests, rows, size, blocks, among, draws, rng)
-        halves = np.arange(draws) % 2 if blocks.name else None
-        half = brief(found, size, evidence)
-        floors = share_floors(signals, half.means, len(rows), size)
-        nulls.append(brief(found, size, evidence, floor_of(signals, floors, found, size), halves))
-    return Family(tuple(signals), tuple(columns), bins, len(rows), tuple(nulls))
+    for size in fitting:
+        drawn = _draw(family, rows, size, blocks, draws, rng)
+        null = brief(drawn.statistics, size, draws)
+        floors = share_floors(signals, null.means, len(rows), size)
+        lifted = floor_of(signals, floors, drawn.statistics, size)
+        smallest = smallest_q(drawn.statistics, null, lifted, drawn.sides)
+        evidence = draws
+        if drawn.sides is not None:
+            alarms = smallest <= np.quantile(smallest, rate, method="higher")
+            evidence = evidence_of(drawn.shares(alarms, blocks.count), alarms, drawn.taken)
+        null = replace(null, smallest=np.sort(smallest).astype(np.float32), evidence=evidence)
+        spread = spread_of(world, family.signals, family.tests, null, floors, rate, rng)
+        nulls.append(replace(null, spread=spread))
+    # A size at which the rate cannot be shown would be silent for ever: larger windows are thinned to one that can.
+    return replace(family, nulls=tuple([null for null in nulls if null.least <= rate] or nulls))
 
 
-def _draw(
-    signals: tuple[Signal, ...],
-    tests: tuple[Test, ...],
-    rows: Encoded,
-    size: int,
-    blocks: Blocks,
-    among: tuple[Ints, Ints],
-    draws: int,
-    rng: np.random.Generator,
-) -> Floats:
-    """(draws, signals) statistics of null windows, by turns of the two halves of the blocks."""
-    bins = count(rows.codes)
+@dataclass(frozen=True)
+class _Windows:
+    """Null windows.
+
+    Attributes:
+        statistics: (draws, signals).
+        sides: (draws,) as `smallest_q` wants it.
+        blocks: By window: the blocks that it took.
+    """
+
+    statistics: Floats
+    sides: Ints | None
+    blocks: Sequence[Ints]
+
+    @property
+    def taken(self) -> float:
+        """Blocks that a window took, on average."""
+        return float(np.mean([len(taken) for taken in self.blocks]))
+
+    def shares(self, alarms: NDArray[np.bool_], count: int) -> Floats:
+        """(count,) as `evidence_of` wants its sums."""
+        found = np.zeros(count)
+        for taken, excess in zip(self.blocks, alarms - alarms.mean(), strict=True):
+            found[taken] += excess
+        return found
+
+
+def _draw(family: Family, rows: Encoded, size: int, blocks: Blocks, draws: int, rng: np.random.Generator) -> _Windows:
+    """Null windows; where there are blocks by turns of their two halves, which are made anew a few times.
+
+    A window of h of n rows is held against n - h of them, one of tomorrow against n: of the squares of distances, which
+    chance makes 1/h + 1/(n - h) large, (h/n)^2 is too much.
+    """
+    halvings = _HALVINGS if blocks.name else 1
+    each = draws // 2 if blocks.name else draws
     found: list[Floats] = []
     windows: list[Counts] = []
     others: list[Ints] = []
-    for place in range(draws):
-        inside, hidden = blocks.draw(rng, size, among[place % 2])
-        window = count_window(rows.take(inside))
+    taken: list[Ints] = []
+    hidden: list[int] = []
+    for place in range(halvings * each):
+        if place % each == 0:
+            halves = blocks.halves(rng)
+        drawn = blocks.draw(rng, size, halves[place % 2])
+        window = count_window(rows.take(drawn.rows))
         windows.append(window)
-        others.append(bins - (window.bins if hidden is inside else count(rows.codes[hidden])))
-        if len(windows) == _AT_ONCE or place == draws - 1:
-            found.append(statistics(signals, tests, stack(windows), np.stack(others)))
+        others.append(family.bins - (window.bins if drawn.hidden is drawn.rows else count(rows.codes[drawn.hidden])))
+        taken.append(drawn.blocks)
+        hidden.append(len(drawn.hidden))
+        if len(windows) == _AT_ONCE or place == halvings * each - 1:
+            found.append(statistics(family.signals, family.tests, stack(windows), np.stack(others)))
             windows, others = [], []
-    return np.concatenate(found)
+    measured = np.concatenate(found)
+    measured[:, : len(family.columns)] *= np.sqrt(1 - (np.array(hidden)[:, None] / len(rows)) ** 2)
+    places = np.arange(halvings * each)
+    return _Windows(measured, places // each * 2 + places % 2 if blocks.name else None, taken)
 
 
 def evenly(rows: Encoded, size: int) -> Encoded:

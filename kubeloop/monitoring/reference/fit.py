@@ -114,7 +114,7 @@ def fit_profile(model: Model, training: Training, detectors: Detectors, seed: in
     signals += [Signal("mistyped", "input"), *unusual.signals, Signal("duplicates", "input")]
     sizes = _sizes(detectors)
     draws = min(_MOST_DRAWS, max(_DRAWS, round(20 / detectors.rate)))
-    family = fit_family(signals, columns, encoded, sizes, blocks, draws, rng)
+    family = fit_family(signals, columns, encoded, sizes, blocks, draws, detectors.rate, rng)
     labels = None
     if answered is not None and truth is not None and training.unseen:
         losses = loss_columns(answered, truth, model.task, model.classes, model.positive)
@@ -197,7 +197,7 @@ def _fit_labels(
         number[blocks.order] = np.repeat(np.arange(blocks.count), np.diff(blocks.starts))
         among = blocks_by(blocks.name, number[known])
     signals = [Signal("loss", "labels", LOSS), Signal("residual", "labels", RESIDUAL)]
-    return fit_family(signals, columns, encoded, sizes, among, draws, rng)
+    return fit_family(signals, columns, encoded, sizes, among, draws, detectors.rate, rng)
 
 
 def encode_losses(columns: Sequence[Bins], values: Mapping[str, NDArray[Any]]) -> Encoded:
@@ -225,11 +225,12 @@ def _notes(family: Family, labels: Family | None, blocks: Blocks, detectors: Det
             f"the training rows suffice for windows of {family.nulls[-1].size} rows, not of {detectors.window.rows}: "
             "larger ones are thinned"
         )
-    least = 1 / (1 + min((null.evidence for null in family.nulls), default=0))
+    least = min((null.least for null in family.nulls), default=0.0)
     if family.nulls and least > detectors.rate:
         notes.append(
-            f"{blocks.count} blocks ({blocks.name}) cannot show a rate of false alarms below {least:.3f}, and "
-            f"{detectors.rate:g} is asked: no signal can be told; give more training rows or a higher rate"
+            f"{blocks.count} blocks ({blocks.name}) cannot show a rate of false alarms below {least:.3f} for nine of "
+            f"ten such references, and {detectors.rate:g} is asked: no signal can be told; "
+            "give more training rows or a higher rate"
         )
     if labels is None:
         notes.append("no held-out answers with their truth: lost performance is not told")

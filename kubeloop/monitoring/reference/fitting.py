@@ -17,6 +17,7 @@ from kubeloop.learning.targets import labels_of, numbers_of
 from kubeloop.learning.training import HELD_OUT
 from kubeloop.monitoring.detectors.answers import Answered
 from kubeloop.monitoring.reference.fit import Model, Training, fit_profile
+from kubeloop.monitoring.reference.null import CONFIDENCE, Null
 from kubeloop.monitoring.reference.profile import Profile, write_profile
 from kubeloop.packaging.manifest import ESTIMATOR
 from kubeloop.packaging.references import MADE, PROFILE
@@ -38,8 +39,9 @@ def fit_reference(section: MonitorSection, model: Path, development: Path, out: 
         out: Folder for the profile and the word of whose it is; made if needed.
 
     Returns:
-        Facts: rows, dependence, blocks, engine, rate, signals (how many), labels (likewise), columns, windows (rows,
-        and evidence: how many windows the null is worth), notes, bytes.
+        Facts: rows, dependence, blocks, engine, rate, confidence (share of such references that keep the rate), signals
+        (how many), labels (likewise), columns, windows (rows; evidence: how many windows the null is worth; usual: the
+        share of alarms over all such references), notes, bytes.
 
     Raises:
         InputError: The contract names a column that is not there.
@@ -114,6 +116,10 @@ def _answered(answers: Answers) -> Answered:
     return Answered(values)
 
 
+def _window(null: Null, rate: float) -> dict[str, Any]:
+    return {"rows": null.size, "evidence": null.evidence, "usual": round(null.usual(rate), 4)}
+
+
 def _facts(profile: Profile, size: int) -> dict[str, Any]:
     return {
         "rows": profile.rows,
@@ -124,7 +130,8 @@ def _facts(profile: Profile, size: int) -> dict[str, Any]:
         "columns": [column.name for column in profile.inputs.columns],
         "signals": len(profile.inputs.signals),
         "labels": len(profile.labels.signals) if profile.labels else 0,
-        "windows": [{"rows": null.size, "evidence": null.evidence} for null in profile.inputs.nulls],
+        "confidence": CONFIDENCE,
+        "windows": [_window(null, profile.detectors.rate) for null in profile.inputs.nulls],
         "notes": list(profile.notes),
         "bytes": size,
     }

@@ -1,6 +1,7 @@
 """What chance alone does: statistics of windows of nothing but training rows, drawn as the rows really come."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,25 @@ from numpy.typing import NDArray
 from kubeloop.monitoring.reference.bins import Floats, Ints
 
 KNOTS = 129
+CONFIDENCE = 0.9
+"""Share of references, drawn anew from the same world, that keep the stated rate. Training rows are one such draw: a
+reference that lies off by chance raises more alarms in every window that is held against it."""
 _TAIL = 0.9
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A null window.
+
+    Attributes:
+        rows: (size,) its rows.
+        hidden: Rows that the reference of this window must not know.
+        blocks: Blocks that gave rows; none where each row stands for itself.
+    """
+
+    rows: Ints
+    hidden: Ints
+    blocks: Ints
 
 
 @dataclass(frozen=True)
@@ -35,19 +54,37 @@ class Blocks:
         mixed = rng.permutation(self.count)
         return mixed[: self.count // 2], mixed[self.count // 2 :]
 
-    def draw(self, rng: np.random.Generator, size: int, among: Ints) -> tuple[Ints, Ints]:
-        """Rows of a window, and all rows that the reference of this window must not know.
+    def draw(self, rng: np.random.Generator, size: int, among: Ints) -> Drawn:
+        """A window without a row twice.
 
         Blocks of `among` are drawn without replacement until they hold enough rows, which are then thinned to `size`.
         """
         if not self.name:
             rows = rng.choice(len(self.order), size, replace=False, shuffle=False)
-            return rows, rows
+            return Drawn(rows, rows, rows[:0])
         blocks = rng.permutation(among)
-        lengths = np.diff(self.starts)[blocks]
-        enough = int(np.searchsorted(np.cumsum(lengths), size)) + 1
-        rows = np.concatenate([self.order[self.starts[b] : self.starts[b + 1]] for b in blocks[:enough]])
-        return rng.choice(rows, size, replace=False, shuffle=False), rows
+        enough = int(np.searchsorted(np.cumsum(np.diff(self.starts)[blocks]), size)) + 1
+        hidden = self._rows_of(blocks[:enough])
+        return Drawn(rng.choice(hidden, size, replace=False, shuffle=False), hidden, blocks[:enough])
+
+    def redraw(self, rng: np.random.Generator, size: int) -> Ints:
+        """(size,) rows of a window drawn from a world of which these rows are all that is known: with replacement."""
+        if not self.name:
+            return rng.integers(len(self.order), size=size)
+        blocks = np.empty(0, dtype=np.int64)
+        while (held := np.cumsum(np.diff(self.starts)[blocks]))[-1:].sum() < size:
+            blocks = np.concatenate([blocks, rng.integers(self.count, size=self.count)])
+        return rng.choice(self._rows_of(blocks[: np.searchsorted(held, size) + 1]), size, replace=False, shuffle=False)
+
+    def _rows_of(self, blocks: Ints) -> Ints:
+        return np.concatenate([self.order[self.starts[block] : self.starts[block + 1]] for block in blocks])
+
+    def groups(self, rng: np.random.Generator, most: int) -> Ints:
+        """(n,) the group of each row, from 0: whole blocks at random in `most` groups, or in fewer."""
+        of_blocks = rng.permutation(self.count) % most
+        found = np.empty(len(self.order), dtype=np.int64)
+        found[self.order] = np.repeat(of_blocks, np.diff(self.starts))
+        return found
 
     def largest(self) -> int:
         """Rows of the largest window that half of the rows, or a half of the blocks, suffice for, however it falls."""
@@ -85,7 +122,8 @@ class Null:
         means: (s,) mean of each statistic.
         squares: (s,) mean of its square.
         smallest: (draws,) float32, rising: the smallest q-value of each null window.
-        evidence: How many windows the draws are worth: their number, or the number of blocks where that is smaller.
+        evidence: How many windows that know nothing of each other the draws are worth; for single rows their number.
+        spread: How many times the mean rate of all references `CONFIDENCE` of them stay under.
     """
 
     size: int
@@ -95,6 +133,7 @@ class Null:
     squares: Floats
     smallest: NDArray[np.float32]
     evidence: int
+    spread: float = 1.0
 
     def chances(self, statistics: Floats) -> Floats:
         """How often chance alone gives as much: (..., s) p-values; NaN becomes 1.
@@ -117,13 +156,56 @@ class Null:
         return np.where(np.isnan(statistics), 1.0, np.clip(found, 0.0, 1.0))
 
     def corrected(self, q: Floats) -> Floats:
-        """Share of null windows in which any signal at all is as strong: the p-value that holds for the whole window.
+        """Share of windows with nothing wrong in which any signal at all is as strong: what `CONFIDENCE` stay under.
 
-        (1 + E F) / (1 + E) for a share F of the draws, which are worth E windows: with the one that is judged among
-        them it is valid for any E (Vovk, Gammerman and Shafer 2005, conformal p-values).
+        It holds for the whole window, and for the reference that is there.
         """
-        share = np.searchsorted(self.smallest, q.astype(np.float32), side="right") / len(self.smallest)
-        return np.asarray((1 + self.evidence * share) / (1 + self.evidence))
+        return np.asarray(self._bounds[np.searchsorted(self.smallest, q.astype(np.float32), side="right")])
+
+    @property
+    def least(self) -> float:
+        """The smallest p-value that there can be."""
+        return float(self._bounds[0])
+
+    def usual(self, rate: float) -> float:
+        """Mean share of alarms over all references where `CONFIDENCE` of them are to stay under a rate."""
+        return max(0, int(np.searchsorted(self._bounds, rate, side="right")) - 1) / len(self.smallest)
+
+    @cached_property
+    def _bounds(self) -> Floats:
+        """(draws + 1,) by how many draws are as strong: the upper bound of their share in the world.
+
+        Of E windows a share F is as strong: the share in the world is Beta(1 + E F, E (1 - F)), of which conformal
+        p-values take the mean (Vovk, Gammerman and Shafer 2005), so that they hold over all references; a quantile
+        holds for the one that is there (Vovk 2012, Conditional validity of inductive conformal predictors).
+        """
+        from scipy.special import betaincinv
+
+        share = np.minimum(1.0, np.arange(len(self.smallest) + 1) / len(self.smallest) * self.spread)
+        few = np.minimum(share, 1 - 1e-9) * self.evidence
+        return np.where(share < 1, betaincinv(1 + few, self.evidence - few, CONFIDENCE), 1.0)
+
+
+def evidence_of(sums: Floats, alarms: NDArray[np.bool_], taken: float) -> int:
+    """How many independent windows a null of windows of several blocks is worth: p (1 - p) over the variance of p.
+
+    The variance over blocks is that of the infinitesimal jackknife of a mean over subsamples, with its correction for
+    few draws (Wager, Hastie and Efron 2014, J. Mach. Learn. Res. 15; Wager and Athey 2018, J. Am. Stat. Assoc. 113).
+    It lies between the windows that share no block and the blocks themselves.
+
+    Args:
+        sums: (blocks,) sum, over the windows that took a block, of alarm (0 or 1) minus mean alarm.
+        alarms: (draws,) which null windows would be alarms.
+        taken: Blocks that a window takes, on average.
+    """
+    count, share = len(sums), float(alarms.mean())
+    chance = share * (1 - share)
+    scale = (count / max(count - taken, 1.0)) ** 2
+    part = taken / count
+    noise = count * part * (1 - part) * chance / len(alarms)
+    variance = scale * (float(((sums / len(alarms)) ** 2).sum()) - noise)
+    worth = chance / variance if variance > 0 else np.inf
+    return max(1, int(np.clip(worth, count / taken, count)))
 
 
 def q_values(chances: Floats) -> Floats:
@@ -139,18 +221,19 @@ def q_values(chances: Floats) -> Floats:
     return found
 
 
-def brief(
-    statistics: Floats, size: int, evidence: int, floors: Floats | None = None, halves: Ints | None = None
-) -> Null:
-    """The null of drawn statistics.
+def smallest_of(chances: Floats) -> Floats:
+    """(...) the smallest of `q_values`."""
+    size = chances.shape[-1]
+    return np.asarray((np.sort(chances, axis=-1) * size / np.arange(1, size + 1)).min(axis=-1, initial=1.0))
+
+
+def brief(statistics: Floats, size: int, evidence: int) -> Null:
+    """The null of drawn statistics, without `smallest`.
 
     Args:
         statistics: (draws, s); NaN where a window could not be judged.
         size: Rows of a window.
         evidence: How many windows the draws are worth.
-        floors: (draws, s) p-values that the signals' are at least, before they are corrected.
-        halves: (draws,) 0 or 1, the half of the blocks that a window was drawn from. The p-values of one half are then
-            taken from the other: a day that nobody has seen goes farther than any day of the null.
     """
     filled = np.where(np.isnan(statistics), -1.0, statistics)
     knots = np.quantile(filled, np.linspace(0, 1, KNOTS), axis=0, method="lower").T.astype(np.float32)
@@ -162,10 +245,24 @@ def brief(
         counted = np.maximum((~np.isnan(statistics)).sum(axis=0), 1)
         means, squares = (np.nansum(values, axis=0) / counted for values in (statistics, statistics**2))
     tail = np.stack([begin, beyond.mean(axis=0), mean], axis=1)
-    half = Null(size, knots, tail, means, squares, np.zeros(1, np.float32), evidence)
-    chances = half.chances(statistics)
-    if halves is not None:
-        for one in (0, 1):
-            chances[halves == one] = brief(statistics[halves != one], size, evidence).chances(statistics[halves == one])
-    least = q_values(chances if floors is None else np.maximum(chances, floors)).min(axis=-1, initial=1.0)
-    return Null(size, knots, tail, means, squares, np.sort(least).astype(np.float32), evidence)
+    return Null(size, knots, tail, means, squares, np.zeros(1, np.float32), evidence)
+
+
+def smallest_q(statistics: Floats, null: Null, floors: Floats, sides: Ints | None = None) -> Floats:
+    """(draws,) the smallest q-value of each null window.
+
+    Args:
+        statistics: (draws, s).
+        null: Of them.
+        floors: (draws, s) p-values that the signals' are at least, before they are corrected.
+        sides: (draws,) halving of the blocks, times two, plus the half that a window was drawn from. The p-values of
+            one half are then taken from the other: a day that nobody has seen goes farther than any day of the null.
+    """
+    if sides is None:
+        chances = null.chances(statistics)
+    else:
+        chances = np.empty_like(statistics)
+        for side in np.unique(sides):
+            other = brief(statistics[sides == side ^ 1], null.size, null.evidence)
+            chances[sides == side] = other.chances(statistics[sides == side])
+    return smallest_of(np.maximum(chances, floors))

@@ -30,6 +30,7 @@ RESIDUAL = "model.residual"
 
 _DOCUMENT = "reference.json"
 _NULL_ARRAYS = ("knots", "tail", "means", "squares", "smallest")
+_NULL_NUMBERS = ("size", "evidence", "spread")
 _TIME = (1980, 1, 1, 0, 0, 0)
 _FIX = "take the package again from its store, or fit the reference again with `fit_monitor`"
 
@@ -122,7 +123,7 @@ def _family_document(family: Family, prefix: str, arrays: dict[str, NDArray[Any]
         "signals": [asdict(signal) for signal in family.signals],
         "columns": columns,
         "rows": family.rows,
-        "nulls": [{"size": null.size, "evidence": null.evidence} for null in family.nulls],
+        "nulls": [{name: getattr(null, name) for name in _NULL_NUMBERS} for null in family.nulls],
     }
 
 
@@ -212,7 +213,9 @@ def _family(document: Mapping[str, Any], prefix: str, arrays: Mapping[str, NDArr
     nulls = []
     for null in document["nulls"]:
         parts = {name: arrays[f"{prefix}.null.{null['size']}.{name}"] for name in _NULL_ARRAYS}
-        nulls.append(Null(size=null["size"], evidence=null["evidence"], **parts))
+        # Profiles of the first release hold no spread: they promised the rate over all references alone.
+        spread = float(null.get("spread", 1.0))
+        nulls.append(Null(size=null["size"], evidence=null["evidence"], spread=spread, **parts))
     return Family(
         tuple(Signal(**signal) for signal in document["signals"]),
         tuple(columns),

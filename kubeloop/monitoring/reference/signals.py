@@ -110,17 +110,23 @@ def statistics(
     missing = window.bins[..., MISSING] / size
     rows = np.maximum(reference[..., :1, :].sum(axis=-1), 1)  # a row has one bin in each column
     apart = np.where(1 - missing >= _ENOUGH * (1 - reference[..., MISSING] / rows), apart, np.nan)
-    alien = _unseen(window.bins, reference) / size if any(signal.kind == "unseen" for signal in signals) else missing
+    alien = _unseen(signals, window.bins, reference) / size
     everything = np.concatenate(
         [apart, missing, alien, window.flags / size, window.repeated[..., None] / size], axis=-1
     )
     return np.asarray(everything[..., _places(tuple(signals), apart.shape[-1])])
 
 
-def _unseen(window: Ints, reference: Ints) -> Ints:
-    """(..., columns) rows of a category that the reference has not."""
-    alien = np.where(reference[..., :UNSEEN] == 0, window[..., :UNSEEN], 0).sum(axis=-1)
-    return np.asarray(alien + window[..., UNSEEN])
+def _unseen(signals: Sequence[Signal], window: Ints, reference: Ints) -> Ints:
+    """(..., columns) rows of a category that the reference has not; 0 for columns that are not asked."""
+    found = np.zeros(window.shape[:-1], dtype=np.int64)
+    asked = {signal.column for signal in signals if signal.kind == "unseen"}
+    places = [place for place in range(window.shape[-2]) if signals[place].column in asked]
+    if places:
+        some = window[..., places, :UNSEEN]
+        alien = np.where(reference[..., places, :UNSEEN] == 0, some, 0).sum(axis=-1)
+        found[..., places] = alien + window[..., places, UNSEEN]
+    return found
 
 
 @cache
@@ -139,3 +145,30 @@ def _places(signals: tuple[Signal, ...], columns: int) -> Ints:
             places.append(3 * columns + flags)
             flags += 1
     return np.array(places, dtype=np.int64)
+
+
+def share_floors(signals: Sequence[Signal], means: Floats, rows: int, size: int) -> Floats:
+    """(signals, size + 1) chance of at least x such rows among `size`, for x from 0; 1 for distances.
+
+    After r of `rows` in the reference the next ones are beta-binomial (Laplace's rule of succession): what training
+    never saw is rare, not impossible.
+    """
+    from scipy.special import betaln, gammaln
+
+    floors = np.ones((len(signals), size + 1))
+    shares = [place for place, signal in enumerate(signals) if signal.share]
+    if not shares:
+        return floors
+    seen = np.clip(means[shares] * rows, 0, rows)[:, None]
+    x = np.arange(size + 1)[None, :]
+    ways = gammaln(size + 1) - gammaln(x + 1) - gammaln(size - x + 1)
+    mass = np.exp(ways + betaln(x + seen + 1, size - x + rows - seen + 1) - betaln(seen + 1, rows - seen + 1))
+    floors[shares] = np.minimum(1.0, np.cumsum(mass[:, ::-1], axis=1)[:, ::-1])
+    return floors
+
+
+def floor_of(signals: Sequence[Signal], floors: Floats, found: Floats, size: int) -> Floats:
+    """(..., signals) the floors at the shares that were found; 0 for distances."""
+    shares = np.array([signal.share for signal in signals], dtype=bool)
+    at = np.where(shares & np.isfinite(found), np.rint(found * size), 0).astype(np.int64)
+    return np.where(shares, floors[np.arange(len(signals)), np.clip(at, 0, size)], 0.0)
