@@ -89,6 +89,11 @@ def stock(python: Path, folder: Path) -> list[str]:
     return [str(python), "-m", "sklearnserver", "--model_dir", str(folder), "--model_name", NAME, *ports]
 
 
+def empty() -> list[str]:
+    """A server that looks at nothing and answers the same: what clients would see of this machine alone."""
+    return [sys.executable, str(Path(__file__).with_name("empty.py")), "{http}"]
+
+
 def _wait(running: Running, child: "subprocess.Popen[bytes]", log: Path) -> None:
     end = time.monotonic() + 600
     while time.monotonic() < end:

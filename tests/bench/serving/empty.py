@@ -1,0 +1,30 @@
+"""Answers whatever comes with one fixed line, by the event loop of our predictor: `python empty.py PORT`."""
+
+import asyncio
+import sys
+
+import uvloop
+
+_BODY = b'{"predictions":["no"],"probabilities":[[0.5123456789012345,0.4876543210987655]]}'
+_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
+
+
+class Empty(asyncio.Protocol):
+    """One connection, whose requests come each in one piece."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Called by asyncio."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        self._transport.write(_ANSWER)
+
+
+async def main(port: int) -> None:
+    """Serve until a signal ends it."""
+    server = await asyncio.get_running_loop().create_server(Empty, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+uvloop.run(main(int(sys.argv[1])))
