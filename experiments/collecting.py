@@ -26,6 +26,7 @@ class Readings:
         strange: Metric -> what was reported for it and is no finite number.
         trouble: What stopped the collector.
         almost: A line that names the objective and could not be read.
+        read: What would have been read, for a person.
     """
 
     objective: Objective
@@ -33,6 +34,7 @@ class Readings:
     strange: dict[str, str] = field(default_factory=dict)
     trouble: str | None = None
     almost: str | None = None
+    read: str = ""
 
     def take(self, name: str, text: str) -> None:
         """Note a value; what is not finite is noted as strange."""
@@ -62,8 +64,8 @@ class Readings:
             got = self.strange[metric] or "nan, inf or nothing"
             return False, f"{metric} was reported as {got!r}, which is no finite number"
         if self.of(metric) is None:
-            hint = f"; it printed {self.almost!r}, and what is read is {metric}=<number>" if self.almost else ""
-            return False, f"no {metric} was reported{hint}"
+            printed = f"; it printed {self.almost!r}, and what is read is" if self.almost else "; what is read is"
+            return False, f"no {metric} was reported{printed} {self.read}" if self.read else f"no {metric} was reported"
         return True, ""
 
 
@@ -76,6 +78,7 @@ class LineReader:
         self._filters = [re.compile(each, re.ASCII) for each in collector.filters or (DEFAULT_FILTER,)]
         self._names = readings.objective.metrics
         self._readings = readings
+        readings.read = _wanted(collector, self._names[0])
 
     def speaks_of_metrics(self, text: str) -> bool:
         """Whether any line of a text could matter; a flood of others need not be cut into lines."""
@@ -120,6 +123,16 @@ class LineReader:
                 self._readings.take(name, value)
             elif name == self._names[0] and value is not None:
                 self._readings.almost = f'{{"{name}": {value}}} with a number, not text'
+
+
+def _wanted(collector: Collector, metric: str) -> str:
+    """How the objective is to be reported."""
+    if collector.kind == "PrometheusMetric":
+        return f"a sample of {metric} at port {collector.port}, {collector.path}, while the trial runs"
+    if collector.kind == "File" and collector.format == "JSON":
+        return f'{{"{metric}": "<number>"}} in a line of {collector.path}'
+    where = f" in a line of {collector.path}" if collector.kind == "File" else ""
+    return (f"{metric} as metricsFormat has it" if collector.filters else f"{metric}=<number>") + where
 
 
 def read_prometheus(page: str, readings: Readings) -> None:

@@ -132,6 +132,11 @@ def run_command(
         _end(search, outcome, folder)
     if outcome.best is None:
         raise PermanentError(f"no trial succeeded: {outcome.reason}", f"see the logs in {shown_path(folder)}")
+    if outcome.ended == "failed":
+        raise PermanentError(
+            f"the search ended before its budget: {outcome.reason}",
+            "mend what the failed trials name and begin again with --fresh, or raise maxFailedTrialCount and go on",
+        )
 
 
 class _Progress:
@@ -149,7 +154,8 @@ class _Progress:
         line = Text(f"trial {trial.number:>4}  ").append(f"{trial.status:<18}", style=colour)
         line.append(f" {value:>12}   best {top:>12} {trial.seconds:8.1f} s")
         given = ", ".join(f"{key} {text}" for key, text in self._search.active(trial.assignment).items())
-        self._out.print(line.append(f"  {trial.reason or given}", style="dim"), soft_wrap=True)
+        told = f"{given}: {trial.reason}" if trial.reason else given
+        self._out.print(line.append(f"  {told}", style="dim"), soft_wrap=True)
 
 
 def read_experiment(file: Path) -> Any:
@@ -191,22 +197,29 @@ def _write(search: "Search", outcome: "Outcome", folder: Path, seed: int) -> dic
     from kubeloop.experiments.facts import facts_of
     from kubeloop.experiments.trials import write_trials
     from kubeloop.reports.look import page
-    from kubeloop.reports.search_page import search_section
+    from kubeloop.reports.search_page import search_lede, search_section
 
     write_trials(search, outcome.trials, folder / "trials")
     best = outcome.best.to_dict() if outcome.best else None
     (folder / "best.json").write_text(json.dumps(best, indent=1) + "\n", encoding="utf-8")
     facts = facts_of(search, outcome, seed)
-    (folder / "report.html").write_text(page(f"Search {search.name}", [search_section(facts)]), encoding="utf-8")
+    written = page(f"Search {search.name}", [search_section(facts)], search_lede(facts))
+    (folder / "report.html").write_text(written, encoding="utf-8")
     return {"best": best}
 
 
 def _end(search: "Search", outcome: "Outcome", folder: Path) -> None:
+    from kubeloop.experiments.trials import FAILURES
+
     kept = f"; {outcome.kept} trials were kept from before" if outcome.kept else ""
     click.echo(f"\n{outcome.reason}{kept}")
     if outcome.best is not None:
         click.echo(f"best       {search.objective.metric} {outcome.best.value:.6g}, trial {outcome.best.number}")
         for name, text in search.active(outcome.best.assignment).items():
             click.echo(f"           {name} {text}")
+    failed = [trial for trial in outcome.trials if trial.status in FAILURES]
+    if failed:
+        log = shown_path(folder / failed[0].name / "log.txt")
+        click.echo(f"failed     {len(failed)} of {len(outcome.trials)} trials; what the first of them printed: {log}")
     click.echo(f"table      {shown_path(folder / 'trials')}")
     click.echo(f"report     {shown_path(folder / 'report.html')}")

@@ -8,7 +8,6 @@ from markupsafe import Markup
 from kubeloop.decisions import Check, Decision
 from kubeloop.reports import figures, words
 from kubeloop.reports.facts import (
-    asked,
     count,
     items,
     mapping,
@@ -58,7 +57,9 @@ def evaluation_view(facts: Facts, decision: Decision | None, stopped: bool, abse
         "confidence": percent(level) if (level := number(facts.get("confidence"))) is not None else "",
         "metrics": [_row(name, points[name], thresholds.get(name)) for name in found],
         "legend_entries": _legend(list(points.values())),
-        "champion": _champion(mapping(facts.get("champion")), text(facts.get("primary")) or "", decision),
+        "champion": _champion(
+            mapping(facts.get("champion")), text(facts.get("primary")) or "", decision, number(facts.get("confidence"))
+        ),
         "slices": slice_rows(facts, points, decision),
         "worst": _worst(decision),
         "undefined": [(words.metric(name), shown(why)) for name, why in mapping(facts.get("undefined")).items()],
@@ -143,7 +144,7 @@ def _legend(points: list[Points]) -> list[str]:
     return [entry for entry, there in seen.items() if there]
 
 
-def _champion(facts: Facts, primary: str, decision: Decision | None) -> dict[str, Any] | None:
+def _champion(facts: Facts, primary: str, decision: Decision | None, confidence: float | None) -> dict[str, Any] | None:
     if not facts:
         return None
     found = mapping(facts.get("difference"))
@@ -152,7 +153,7 @@ def _champion(facts: Facts, primary: str, decision: Decision | None) -> dict[str
     used = count(found.get("n", facts.get("rows")))
     notes = ["improvement over it; right of the middle is better"]
     notes += [f"{plural(used, 'row')} that neither has seen"] if used is not None else []
-    notes += [f"it may be worse by {asked(margin)}"] if margin is not None else []
+    notes += [f"it may be worse by {margin:.3g}"] if margin is not None else []
     row = _difference(primary, found, margin)
     reason = text(facts.get("reason")) or ""
     if row is None and not reason:
@@ -162,7 +163,26 @@ def _champion(facts: Facts, primary: str, decision: Decision | None) -> dict[str
         "note": "; ".join(notes),
         "rows": [row] if row else [],
         "reason": reason,
+        "told": _told(primary, found, confidence) if row else "",
     }
+
+
+def _told(metric: str, found: Facts, confidence: float | None) -> str:
+    """An improvement and its interval in words."""
+    value, low, high = estimate_of(found)
+    name = words.metric(metric) if metric else "the primary metric"
+    told = f"{name} is {_apart(value)} than the champion's" if value else f"{name} is the same as the champion's"
+    if low is None or high is None:
+        return f"{told}."
+    interval = f"the {percent(confidence)} interval" if confidence is not None else "the interval"
+    shown_by = "it holds no difference too, so none is shown"
+    if low > 0 or high < 0:
+        shown_by = f"all of it is {'better' if low > 0 else 'worse'}"
+    return f"{told}; {interval} runs from {_apart(low)} to {_apart(high)}: {shown_by}."
+
+
+def _apart(value: float) -> str:
+    return f"{abs(value):.3g} {'better' if value > 0 else 'worse'}" if value else "no difference"
 
 
 def _difference(name: str, found: Facts, margin: float | None) -> dict[str, Any] | None:
@@ -180,8 +200,8 @@ def _difference(name: str, found: Facts, margin: float | None) -> dict[str, Any]
 
 
 def signed(value: float) -> str:
-    """With its sign."""
-    return ("+" if value > 0 else "") + shown(value)
+    """With its sign, and three digits that count: differences are small."""
+    return f"{value:+.3g}".replace("-", "\N{MINUS SIGN}") if value else "0"
 
 
 def _figures(

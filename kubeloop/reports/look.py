@@ -1,5 +1,6 @@
 """The one look: templates, style sheet and page shell of every page, now and later."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,7 @@ def _environment() -> Environment:
         sentence=facts.sentence,
         halves=facts.halves,
         ticked=ticked,
+        breakable=breakable,
         metric=words.metric,
     )
     environment.globals.update(badges=words.BADGES)
@@ -47,6 +49,11 @@ def ticked(words: str) -> Markup:
     if len(pieces) % 2 == 0:
         return escape(words)
     return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(pieces))
+
+
+def breakable(name: str) -> Markup:
+    """Machine names that may go on in the next line after each `_`, `.` and `:`."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_.:])(?=\w)", name))
 
 
 @cache
@@ -87,12 +94,13 @@ def shell(title: str, body: Markup, *, aside: str = "", kind: str = "") -> str:
     )
 
 
-def page(title: str, fragments: Sequence[str]) -> str:
-    """A page of fragments, for one KFP HTML artifact.
+def page(title: str, fragments: Sequence[str], lede: str = "") -> str:
+    """A page of fragments, for one KFP HTML artifact, or for a file of its own.
 
     Args:
-        title: Plain text; the heading.
+        title: Plain text; the heading, which is shown where there is a lede.
         fragments: HTML from `kubeloop.reports.sections`; not escaped again.
+        lede: Plain text below the heading.
     """
     parts = [Markup(fragment) for fragment in fragments]  # noqa: S704 - made by our own templates
-    return shell(title, render("page.html.j2", title=title, parts=parts), kind="single")
+    return shell(title, render("page.html.j2", title=title, parts=parts, lede=lede), kind="" if lede else "single")

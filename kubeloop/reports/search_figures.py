@@ -1,6 +1,7 @@
 """Figures of a search, in the look of all figures: no text of a user goes into them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from kubeloop.reports.figures import GRID, MODEL, OTHER, PAPER, SOFT, _new, _plain_numbers, _svg
 
@@ -26,7 +27,15 @@ def history(numbers: Sequence[int], values: Sequence[float], title: str, *, lowe
     axes.step(numbers, best, where="post", color=MODEL, linewidth=2, zorder=2)
     axes.scatter(numbers, values, s=26, color=OTHER, edgecolor=PAPER, linewidth=0.75, zorder=3)
     _plain_numbers(axes)
+    _whole_numbers(axes, numbers)
     return _svg(figure, "search-history", f"Objective of {len(values)} trials, and the best so far: {best[-1]:.6g}")
+
+
+def _whole_numbers(axes: Any, numbers: Sequence[int]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlim(min(numbers) - 0.5, max(numbers) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def parallel(lines: Sequence[Sequence[float | None]], values: Sequence[float], *, lower: bool) -> str:

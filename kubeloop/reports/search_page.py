@@ -13,6 +13,8 @@ from kubeloop.reports.words import metric as metric_title
 
 Facts = Mapping[str, Any]
 _MOST_ROWS = 200
+_TONES = {"Succeeded": "pass", "EarlyStopped": "inconclusive", "Killed": "killed"}
+"""CSS class of how a trial ended; that of all others is `fail`."""
 
 
 def search_section(facts: Facts) -> Markup:
@@ -34,6 +36,9 @@ def search_section(facts: Facts) -> Markup:
     return render(
         "search.html.j2",
         empty="",
+        note="On development rows only; no trial has seen a test row."
+        if facts.get("source") == "search"
+        else "What the trials of an Experiment reported; which rows they read is their program's affair.",
         keys=[
             ("Best " + metric_title(name), _shown(number(search.get("value")))),
             ("Algorithm", text(search.get("algorithm")) or ""),
@@ -41,7 +46,7 @@ def search_section(facts: Facts) -> Markup:
             ("Seconds of trials", shown(sum(number(trial.get("seconds")) or 0.0 for trial in trials))),
         ],
         ended=text(search.get("reason")) or "",
-        first=[(who, place) for who, place in mapping(search.get("first")).items()],
+        first=_led(search, trials),
         chosen=list(mapping(chosen.get("parameters")).items()),
         figures=_figures(search, succeeded, name, lower=lower),
         importance=_importance(search),
@@ -51,8 +56,40 @@ def search_section(facts: Facts) -> Markup:
     )
 
 
+def search_lede(facts: Facts) -> str:
+    """What came of a search, in one sentence.
+
+    Args:
+        facts: Of `tune`, or of `kubeloop.experiments.facts`.
+    """
+    search, trials = mapping(facts.get("search")), mappings(facts.get("trials"))
+    value, best = number(search.get("value")), count(search.get("best"))
+    failed = count(search.get("failed")) or 0
+    ran = plural(len(trials), "trial") + (f", {failed} of them failed" if failed else "")
+    if value is None or best is None:
+        return f"No trial succeeded: {ran}."
+    return f"Best {metric_title(text(search.get('metric')) or '')} {_shown(value)}, in trial {best}; {ran}."
+
+
+def _led(search: Facts, trials: Sequence[Facts]) -> list[str]:
+    """Whose parameters came first, and how far the best trial is from them."""
+    best, found = number(search.get("value")), []
+    for who, place in mapping(search.get("first")).items():
+        trial = next((trial for trial in trials if trial.get("number") == place), {})
+        value = number(trial.get("value"))
+        told = f"Trial {place} has the parameters of the {who}"
+        if value is None or best is None:
+            found.append(f"{told}.")
+        elif trial.get("number") == search.get("best"):
+            found.append(f"{told}, and none was better.")
+        else:
+            found.append(f"{told}; the best one is better by {abs(best - value):.3g}, on the folds that chose it.")
+    return found
+
+
 def _shown(value: float | None) -> str:
-    return "\N{EN DASH}" if value is None else shown(value)
+    """An objective, with five digits that count: good trials lie close together."""
+    return "\N{EN DASH}" if value is None else f"{value:.5g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _rank(trial: Facts, lower: bool) -> tuple[bool, float, int]:
@@ -67,6 +104,7 @@ def _row(trial: Facts, best: int | None) -> dict[str, Any]:
         "number": count(trial.get("number")),
         "best": trial.get("number") == best,
         "status": text(trial.get("status")) or "",
+        "tone": _TONES.get(str(trial.get("status")), "fail"),
         "value": _shown(value),
         "seconds": shown(number(trial.get("seconds")) or 0.0),
         "parameters": parameters,

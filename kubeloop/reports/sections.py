@@ -195,8 +195,17 @@ def train_section(facts: Facts, troubles: Troubles = (), absent: str = _SILENT) 
         worth=[_worth(each) for each in mappings(facts.get("feature_table")) if _name(each)],
         worth_method=text(facts.get("gain_method")),
         features=[found for each in items(facts.get("features")) if (found := text(each))],
-        excluded=[(key, shown(value)) for key, value in mapping(facts.get("excluded")).items() if value != _OWN],
+        excluded=_left_out(mapping(facts.get("excluded"))),
     )
+
+
+def _left_out(found: Facts) -> list[tuple[str, list[str]]]:
+    """Columns by the reason for which they were left out."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in found.items():
+        if why != _OWN:
+            reasons.setdefault(shown(why), []).append(name)
+    return list(reasons.items())
 
 
 def _learner(kind: Any) -> str | None:

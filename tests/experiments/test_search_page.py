@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kubeloop.reports.search_page import search_section
+from kubeloop.reports.search_page import search_lede, search_section
 
 
 def facts(**metrics: float) -> dict[str, Any]:
@@ -33,3 +33,17 @@ def test_where_a_program_does_not_tell_them_it_is_the_trials_own() -> None:
     page = str(search_section(facts()))
     assert "Trial, seconds" in page
     assert "ROC AUC against the seconds of a trial." in page
+
+
+def test_a_search_says_how_far_its_best_is_from_whoever_came_first() -> None:
+    found = facts()
+    assert "Trial 0 has the parameters of the contract; the best one is better by 0.2" in str(search_section(found))
+    assert search_lede(found) == "Best ROC AUC 0.7, in trial 2; 3 trials."
+    found["search"] |= {"best": 0, "value": 0.5}
+    assert "Trial 0 has the parameters of the contract, and none was better." in str(search_section(found))
+
+
+def test_only_a_contracts_search_vouches_for_its_rows() -> None:
+    words = "no trial has seen a test row"
+    assert words not in str(search_section(facts()))
+    assert words in str(search_section({**facts(), "source": "search"}))

@@ -25,7 +25,7 @@ from kubeloop.tracking.record import RunRecord, TaskRecord
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 KINDS = ["passed", "refused_data", "refused_model", "regression", "failed", "running"]
 PARTS = ["data", "split", "train", "evaluation", "decision", "deploy", "watch", "timings"]
-VOID = {"meta", "link", "br", "img", "path", "line", "rect", "circle", "use"}
+VOID = {"meta", "link", "br", "img", "path", "line", "rect", "circle", "use", "wbr"}
 
 
 class Page(HTMLParser):
@@ -212,6 +212,8 @@ def test_refused_model_names_failures_before_doubts(pages):
     words = Page(pages["refused_model"]).text
     assert words.index("Worse than the champion") < words.index("Not surely better than a dummy")
     assert "Against the champion b70c4d11e9a2" in words
+    told = "ROC AUC is 0.338 worse than the champion's; the interval runs from 0.472 worse to 0.204 worse"
+    assert f"{told}: all of it is worse." in words
     assert "The champion stays and still serves." in words
 
 
