@@ -4,16 +4,21 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 MARK = "KUBELOOP_TEST_SESSION"
+LAST_S = 60.0
+"""How long what tests started may take to end after the last one, in seconds."""
 # Python's own helpers, which end with the process they serve.
 SERVER = "kubeloop-warm"
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "loky.backend.resource_tracker")
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # each has its core: threads of two would wait for each other
+    os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TZ"] = "UTC"
 time.tzset()
 os.environ["MPLBACKEND"] = "Agg"
@@ -106,8 +111,12 @@ def no_process_left_behind() -> Iterator[None]:
     """Fail the session when a process that a test started outlives it, and end what is left."""
     mark = os.environ[MARK] = f"{os.getpid()}-{secrets.token_hex(8)}"
     yield
-    _, alive = psutil.wait_procs(left_over(mark), timeout=10)
-    told = [f"{process.pid}: {' '.join(process.cmdline())}" for process in alive if process.is_running()]
+    end = time.monotonic() + LAST_S
+    while (alive := left_over(mark)) and time.monotonic() < end:
+        time.sleep(0.05)
+    told = []
     for process in alive:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            told.append(f"{process.pid}: {' '.join(process.cmdline())}")
+            process.kill()
     assert not told, "processes that tests started are still alive: " + "; ".join(told)

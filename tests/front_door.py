@@ -90,7 +90,7 @@ def _forked(
     return warm.start(
         MODULE,
         [*map(str, words)],
-        environment=clean_environment() | extra,
+        environment={**clean_environment(), **extra},
         folder=cwd,
         streams=streams,
         modules=NEEDED,

@@ -14,6 +14,8 @@ OWNER = "KUBELOOP_OWNER"
 ANY_HOME = "*"
 """As `KUBELOOP_HOME`: of a process that works for whatever home its owner does, and is anybody's to end without it."""
 _PR_SET_PDEATHSIG = 1
+# On a busy machine even SIGKILL takes its time.
+_KILLED_S = 30.0
 # Resolved here, before any fork: between fork and exec neither import nor dlopen is safe.
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 _SIGKILL = int(signal.SIGKILL)
@@ -94,7 +96,7 @@ def end_orphans(home: Path, deadline_s: float = 5.0) -> list[int]:
     Returns:
         The process ids that were ended.
     """
-    ended: list[int] = []
+    ended: dict[int, None] = {}
     for _ in range(8):
         found = orphans(home)
         if not found:
@@ -104,9 +106,9 @@ def end_orphans(home: Path, deadline_s: float = 5.0) -> list[int]:
         _, left = psutil.wait_procs(found, timeout=deadline_s)
         for process in left:
             _send(process, signal.SIGKILL)
-        psutil.wait_procs(left, timeout=deadline_s)
-        ended += [process.pid for process in found]
-    return ended
+        psutil.wait_procs(left, timeout=_KILLED_S)
+        ended |= dict.fromkeys(process.pid for process in found)
+    return list(ended)
 
 
 def _owned(root: Path) -> Iterator[psutil.Process]:

@@ -35,6 +35,7 @@ from kubeloop.packaging.store import publish
 from kubeloop.scoring.prepare import prepare
 from kubeloop.site import Site, laptop
 from kubeloop.tracking.record import RunRecord, TaskRecord, read_run, write_run, write_task
+from tests.front_door import run_command
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 CONTRACT = """
@@ -194,11 +195,16 @@ def test_another_parameter_is_named(made):
 
 def reproduced(made: Made, path: Path | None = None) -> dict[str, Any]:
     """What `kubeloop reproduce` says in a process of its own, with a folder before all others on its path."""
+    words = ["reproduce", "toy-1", "--home", str(made.site.home), "--json"]
+    if path is None:
+        said = run_command(*words, cwd=made.folder)
+        assert said.code == 1, said.out + said.err
+        return dict(json.loads(said.out.splitlines()[-1]))
     environment = {key: value for key, value in os.environ.items() if not key.startswith("KUBELOOP")}
     done = subprocess.run(
-        [sys.executable, "-m", "kubeloop.cli.main", "reproduce", "toy-1", "--home", str(made.site.home), "--json"],
+        [sys.executable, "-m", "kubeloop.cli.main", *words],
         cwd=made.folder,
-        env=environment | ({"PYTHONPATH": str(path)} if path else {}),
+        env=environment | {"PYTHONPATH": str(path)},
         capture_output=True,
         text=True,
         check=False,

@@ -5,53 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import pytest
 
+from tests.front_door import Said, clean_environment, run_command
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def run(self) -> dict[str, Any]:
-        """The run's record, of `kubeloop run --json`."""
-        return json.loads(self.out.splitlines()[-1])["run"]
-
-    @property
-    def tasks(self) -> dict[str, dict[str, Any]]:
-        """The run's task records by name."""
-        return {task["task"]: task for task in self.run["tasks"]}
-
-
-def clean_environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if not key.startswith("KUBELOOP")}
-
-
-def run_command(
-    *arguments: str | Path, cwd: Path, timeout: float = 800, extra: Mapping[str, str] = MappingProxyType({})
-) -> Said:
-    done = subprocess.run(
-        [sys.executable, "-m", "kubeloop.cli.main", *map(str, arguments)],
-        cwd=cwd,
-        env=clean_environment() | dict(extra),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    return Said(done.returncode, done.stdout, done.stderr)
 
 
 def copy_example(folder: Path, mirror: Path) -> Path:
@@ -74,9 +36,45 @@ def heart(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Path:
     return copy_example(tmp_path_factory.mktemp("heart") / "project", mirror).parent
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A heart example that was run once, and what the command did."""
+
+    folder: Path
+    said: Said
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Trained:
+    """Heart, run once for all workers of a session, by the real command line from another folder.
+
+    One module alone may ask its home for more: see test_front_door.
+    """
+    from filelock import FileLock
+
+    own = tmp_path_factory.getbasetemp()
+    place = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "trained"
+    folder, kept = place / "a longer name" / "project", place / "said.json"
+    with FileLock(f"{place}.lock"):
+        if not kept.exists():
+            copy_example(folder, mirror)
+            command = [sys.executable, "-m", "kubeloop.cli.main", "run", "--json", "project/loop.yaml"]
+            done = subprocess.run(
+                [*command, "--home", "project/.kubeloop"],
+                cwd=folder.parent,
+                env=clean_environment(),
+                capture_output=True,
+                text=True,
+                timeout=800,
+                check=False,
+            )
+            kept.write_text(json.dumps(asdict(Said(done.returncode, done.stdout, done.stderr))), encoding="utf-8")
+    return Trained(folder, Said(**json.loads(kept.read_text(encoding="utf-8"))))
+
+
 @pytest.fixture(scope="session")
 def kubeloop() -> Callable[..., Said]:
-    """Runs the command line in a process of its own."""
+    """Runs a command in a process of its own."""
     return run_command
 
 

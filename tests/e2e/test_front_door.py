@@ -1,16 +1,17 @@
 """Every command of the front door on one finished run, and the notebook's two functions."""
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.front_door import running_command
+from tests.serving.test_local import until
 
 pytestmark = pytest.mark.e2e
 
@@ -21,10 +22,15 @@ PATIENT = {
 
 
 @pytest.fixture(scope="module")
-def done(heart: Path, kubeloop: Callable[..., Any]) -> Any:
-    said = kubeloop("run", "--json", cwd=heart)
-    assert said.code == 0, said.err
-    return said
+def heart(trained: Any) -> Path:
+    """The folder of the run that all workers share; of its home this module alone asks more."""
+    return Path(trained.folder)
+
+
+@pytest.fixture(scope="module")
+def done(trained: Any) -> Any:
+    assert trained.said.code == 0, trained.said.err
+    return trained.said
 
 
 def test_kfp_artifacts_hold_metrics_curves_and_pages(heart: Path, done: Any) -> None:
@@ -102,19 +108,12 @@ def test_compile_writes_the_golden_yaml_and_arguments_that_fit_it(
 
 
 def test_serve_prints_a_curl_line_that_works_and_ends_cleanly(
-    heart: Path, done: Any, environment: Callable[[], dict[str, str]], kubeloop: Callable[..., Any]
+    heart: Path, done: Any, kubeloop: Callable[..., Any], tmp_path: Path
 ) -> None:
-    from kubeloop.site.processes import orphans
-
-    server = subprocess.Popen(
-        [sys.executable, "-m", "kubeloop.cli.main", "serve", "heart", "--port", "0"],
-        cwd=heart,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        line = next(line for line in server.stdout or [] if "curl" in line)
+    log = tmp_path / "log"
+    with running_command("serve", "heart", "--port", "0", cwd=heart, log=log) as server:
+        until(lambda: server.poll() is not None or "curl" in log.read_text(encoding="utf-8"))
+        line = next(line for line in log.read_text(encoding="utf-8").splitlines() if "curl" in line)
         answer = subprocess.run(
             ["bash", "-c", line.strip().removeprefix("$ ")], capture_output=True, text=True, check=True
         )
@@ -122,15 +121,12 @@ def test_serve_prints_a_curl_line_that_works_and_ends_cleanly(
         (model,) = json.loads(kubeloop("status", "--json", cwd=heart).out)["models"]
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", model["url"])
         served = ask(f"{model['url']}/v1/models/heart:predict", {"instances": [PATIENT]})
-        here = predict_here(heart, PATIENT)
+        asked = kubeloop("predict", "heart", "--in", "-", cwd=heart, given=json.dumps([PATIENT]))
+        (here,) = json.loads(asked.out)
         assert served["predictions"] == [here["prediction"]]
         assert served["probabilities"][0][1] == here["probability_1"]
-    finally:
         server.send_signal(signal.SIGINT)
-        server.wait(timeout=180)
-        if server.stdout:
-            server.stdout.close()
-    assert orphans(heart / ".kubeloop") == []
+        assert server.wait(timeout=180) == 0
     (model,) = json.loads(kubeloop("status", "--json", cwd=heart).out)["models"]
     assert model["url"] is None
 
@@ -141,19 +137,6 @@ def ask(url: str, body: dict[str, Any]) -> Any:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=180) as answer:
         return json.loads(answer.read())
-
-
-def predict_here(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "kubeloop.cli.main", "predict", "heart", "--in", "-"],
-        cwd=folder,
-        input=json.dumps([row]),
-        capture_output=True,
-        text=True,
-        check=True,
-        env={key: value for key, value in os.environ.items() if not key.startswith("KUBELOOP")},
-    )
-    return dict(json.loads(done.stdout)[0])
 
 
 def test_notebook_loads_what_the_run_made(heart: Path, done: Any) -> None:

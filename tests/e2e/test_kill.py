@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kubeloop.reports.words import TRAIN
-from kubeloop.site.processes import orphans
+from tests.orphaned import assert_no_orphan
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -50,7 +50,7 @@ def test_killed_at_a_step_the_next_command_starts_clean(
         kill_at(step, folder, environment())
     said = kubeloop("run", "--json", cwd=folder)
     assert said.code == 0, said.err
-    assert orphans(folder / ".kubeloop") == []
+    assert_no_orphan(folder / ".kubeloop")
     runs = json.loads(kubeloop("runs", "--json", cwd=folder).out)
     assert [run["status"] for run in runs] == ["done", *["killed"] * len(steps)]
     status = json.loads(kubeloop("status", "--json", cwd=folder).out)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kubeloop.reports.words import TRAIN
+from tests.orphaned import assert_no_orphan
 
 pytestmark = pytest.mark.e2e
 
@@ -126,17 +127,15 @@ def test_every_run_has_its_page(heart: Path, first: Any, bad_data: Any, bad_mode
         assert said.run["run_id"] in page.read_text(encoding="utf-8")
 
 
-def test_no_process_and_no_scratch_file_is_left(heart: Path, bad_model: Any) -> None:
-    from kubeloop.site.processes import orphans
-
-    assert orphans(heart / ".kubeloop") == []
+def test_no_scratch_file_is_left(heart: Path, bad_model: Any) -> None:
     assert list((heart / ".kubeloop" / "work").glob("*/tmp")) == []
 
 
-def test_same_input_in_another_folder_and_process_is_the_same_package(
-    tmp_path: Path, first: Any, kubeloop: Any, copy_heart: Any
-) -> None:
-    elsewhere = copy_heart(tmp_path / "a longer name" / "project")
-    said = kubeloop("run", "--json", elsewhere, "--home", tmp_path / "home", cwd=tmp_path)
-    assert said.code == 0, said.err
-    assert said.tasks["register"]["facts"]["digest"] == first.tasks["register"]["facts"]["digest"]
+def test_no_process_of_the_real_command_is_left(trained: Any) -> None:
+    assert_no_orphan(trained.folder / ".kubeloop")
+
+
+def test_same_input_in_another_folder_and_process_is_the_same_package(trained: Any, first: Any) -> None:
+    """That one was made by the real command line, whose tasks were forked from another process than these."""
+    assert trained.said.code == 0, trained.said.err
+    assert trained.said.tasks["register"]["facts"]["digest"] == first.tasks["register"]["facts"]["digest"]

@@ -9,10 +9,7 @@ the fairness report names: it reaches no model, no package and no log.
 import io
 import json
 import re
-import socket
-import subprocess
-import sys
-import time
+import signal
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
@@ -20,6 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from kubeloop.serving.state import running
+from tests.front_door import running_command
+from tests.serving.test_local import until
 
 pytestmark = pytest.mark.e2e
 
@@ -98,13 +99,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def said(project: Path, kubeloop: Callable[..., Any], environment: Callable[[], dict[str, str]]) -> str:
+def said(project: Path, kubeloop: Callable[..., Any]) -> str:
     """All that the commands of a whole life of a model print."""
     run = kubeloop("run", "--json", cwd=project)
     assert run.code == 0, run.err + run.out
     assert run.tasks["validate"]["facts"]["quarantined"] > 16, "the planted rows are not in quarantine"
     words = [run.out, run.err]
-    (project / "served.log").write_text(asked(project, environment()), encoding="utf-8")
+    (project / "served.log").write_text(asked(project), encoding="utf-8")
     for command in (
         ("runs", "--json"),
         ("status",),
@@ -135,46 +136,32 @@ def mend(file: Path) -> None:
     file.write_text(text.replace(PII.lower(), PII), encoding="utf-8")
 
 
-def asked(project: Path, environment: dict[str, str]) -> str:
+def asked(project: Path) -> str:
     """What a served model answers to a row and to one with personal values in it; and what the server says."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     log = project / "server.log"
-    with log.open("wb") as stream:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "kubeloop.cli.main", "serve", "planted", "--port", str(port)],
-            cwd=project,
-            env=environment,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-        )
     rows = [
         {"age": 50, "colour": SEEN},
         {"age": 50, "colour": SEEN, "person": f"{PII}0001", "diagnosis": f"{DENIED}1"},
     ]
-    try:
-        return "\n".join(ask(port, row, log) for row in rows)
-    finally:
-        server.terminate()
+    with running_command("serve", "planted", "--port", "0", cwd=project, log=log) as server:
+        until(lambda: server.poll() is not None or running(project / ".kubeloop"))
+        assert server.poll() is None, log.read_text(encoding="utf-8")
+        (entry,) = running(project / ".kubeloop")
+        answers = [ask(entry.url, row) for row in rows]
+        server.send_signal(signal.SIGTERM)
         server.wait(timeout=180)
+    return "\n".join(answers)
 
 
-def ask(port: int, row: dict[str, Any], log: Path) -> str:
+def ask(url: str, row: dict[str, Any]) -> str:
     body = json.dumps({"instances": [row]}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models/planted:predict", body)
+    request = urllib.request.Request(f"{url}/v1/models/planted:predict", body)
     request.add_header("Content-Type", "application/json")
-    deadline = time.monotonic() + 240
-    while True:
-        try:
-            with urllib.request.urlopen(request, timeout=180) as answer:
-                return str(answer.status)
-        except urllib.error.HTTPError as error:
-            if error.code != 503 or time.monotonic() > deadline:
-                return f"{error.code} {error.read().decode()}"
-        except urllib.error.URLError:
-            assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
-        time.sleep(0.1)
+    try:
+        with urllib.request.urlopen(request, timeout=180) as answer:
+            return str(answer.status)
+    except urllib.error.HTTPError as error:
+        return f"{error.code} {error.read().decode()}"
 
 
 @pytest.mark.parametrize("needle", [PII, PHONE, DENIED])

@@ -1,6 +1,5 @@
 """A test session fails when a process that it started outlives it."""
 
-import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ def test_leaves(tmp_path):
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)", {word!r}]
     {how}
 """
+PATIENCE = "LAST_S = 60.0\n"
 CHILD = "subprocess.Popen(sleeper)"
 # The starter ends at once, so that the sleeper is no longer anybody's child here.
 STARTER = "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True)"
@@ -23,7 +23,9 @@ ADRIFT = f'subprocess.run([sys.executable, "-c", "{STARTER}", *sleeper])'
 
 
 def session(root: Path, folder: Path, body: str) -> subprocess.CompletedProcess[str]:
-    shutil.copy(root / "tests/conftest.py", folder)
+    text = (root / "tests/conftest.py").read_text()
+    assert PATIENCE in text
+    (folder / "conftest.py").write_text(text.replace(PATIENCE, "LAST_S = 1.0\n"))
     (folder / "test_it.py").write_text(body)
     command: list[str | Path] = [
         sys.executable,

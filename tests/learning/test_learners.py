@@ -44,8 +44,8 @@ def data(task):
 def fitted(path, task):
     x, y = data(task)
     made = make_estimator(Estimator(kind=path), {}, task, 3)
-    known = made.get_params(deep=False)
-    made.set_params(**{key: value for key, value in SMALL.items() if key in known})
+    known = made.get_params(deep=True)  # members of an ensemble, too
+    made.set_params(**{key: SMALL[name] for key in known if (name := key.rpartition("__")[2]) in SMALL})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return made.fit(x, y)

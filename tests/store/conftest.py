@@ -1,7 +1,6 @@
 import multiprocessing
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from kubeloop.site import laptop
+from tests.ports import free_port
 
 
 def _postgres(folder: Path, port: int):
@@ -31,9 +31,7 @@ def postgres_url():
     pytest.importorskip("psycopg", reason="PostgreSQL's driver is not installed")
     if not shutil.which("initdb"):
         pytest.skip("no PostgreSQL server is installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     folder = Path(tempfile.mkdtemp(prefix="kubeloop-pg-"))
     folder.chmod(0o755)
     stop = _postgres(folder, port)

@@ -48,12 +48,12 @@ def test_a_killed_holder_holds_nothing(site):
 
     process = fork.Process(target=hold)
     process.start()
-    assert mine.poll(30)
+    assert mine.poll(180)
     with pytest.raises(BusyError), lock(site, "run", 0, "x"):
         pass
     os.kill(process.pid, signal.SIGKILL)
-    process.join(10)
-    with lock(site, "run", 5, "the same command again"):
+    process.join(180)
+    with lock(site, "run", 120, "the same command again"):
         pass
 
 
