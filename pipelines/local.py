@@ -2,7 +2,6 @@
 
 import datetime as dt
 import os
-import re
 import shutil
 import signal
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from kubeloop.digests import canonical_json
 from kubeloop.errors import KubeloopError, PermanentError, from_dict
+from kubeloop.pipelines import engine_log
 from kubeloop.site import Site, warm
 from kubeloop.site.processes import child_environment
 from kubeloop.tracking.record import RunRecord, RunStatus, TaskRecord, read_run, write_run, write_task
@@ -31,8 +31,6 @@ TASKS = (
     *("kubeloop.rollout.promotion", "kubeloop.serving.on_cluster", "kubeloop.serving.trial"),
 )
 """What tasks load, in the order in which those of a run ask for it."""
-
-_CACHE_HIT = re.compile(r"Task (\S+) cache hit")
 
 
 @dataclass(frozen=True)
@@ -166,11 +164,10 @@ def _end(child: warm.Forked) -> None:
 
 
 def _note_cached(site: Site, run_id: str, log: Path) -> None:
-    # A task that came from the cache ran nothing that could have written its record.
-    hits = [name.replace("-", "_") for name in _CACHE_HIT.findall(log.read_text(encoding="utf-8", errors="replace"))]
+    hits = engine_log.from_cache(log.read_text(encoding="utf-8", errors="replace"))
     known = {task.task for task in read_run(site, run_id).tasks} if hits else set()
     moment = dt.datetime.now(dt.UTC)
-    for name in dict.fromkeys(hits):
+    for name in hits:
         if name not in known:
             write_task(site, run_id, TaskRecord(task=name, status="cached", started=moment, finished=moment))
 
@@ -210,7 +207,7 @@ def _what_stopped(seen: RunRecord, job: Job, code: int) -> KubeloopError | None:
                 task=task.task,
             )
     if code != 0:
-        return PermanentError(f"the pipeline's engine ended with code {code}", f"see the end of {log}")
+        return _without_a_record(code, Path(log))
     missing = [name for name in job.expected if name not in {task.task for task in seen.tasks}]
     if missing:
         return PermanentError(
@@ -218,6 +215,19 @@ def _what_stopped(seen: RunRecord, job: Job, code: int) -> KubeloopError | None:
             f"see {log}; this is a defect of the pipeline or its engine",
         )
     return None
+
+
+def _without_a_record(code: int, log: Path) -> PermanentError:
+    """What stopped a run whose tasks say nothing of it: one broke before it could, or the engine itself did."""
+    found = engine_log.broken(log.read_text(encoding="utf-8", errors="replace")) if log.exists() else None
+    if found is None:
+        return PermanentError(f"the pipeline's engine ended with code {code}", f"see the end of {log}")
+    task, kind = found
+    return PermanentError(
+        f"the task {task} broke with {kind} before it could write its record",
+        f"see {log}, where it says what {task} could not load or find; then run again",
+        task=task,
+    )
 
 
 def job_log(record: RunRecord) -> Path:
