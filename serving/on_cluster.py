@@ -10,7 +10,7 @@ from kubeloop.contract.serving import Serving
 from kubeloop.errors import PermanentError
 from kubeloop.packaging.manifest import Manifest
 from kubeloop.packaging.read import read_package
-from kubeloop.serving.trial import PROTOCOLS, Ask, post_to, replay_over, trial
+from kubeloop.serving.trial import GOLDEN_HEADERS, PROTOCOLS, Ask, post_to, replay_over, trial
 from kubeloop.site.model import Site
 
 if TYPE_CHECKING:
@@ -104,5 +104,5 @@ def ask(api: "Api", name: str, path: str, body: bytes) -> tuple[int, bytes]:
     """
     service = f"{name}-predictor"
     if not api.inside:
-        return api.ask_service(service, path, body)
+        return api.ask_service(service, path, body, GOLDEN_HEADERS)
     return post_to(f"{service}.{api.namespace}", 80, path, body)

@@ -138,7 +138,7 @@ class Intake:
         voices = self._services.get(event.who)
         if voices is None:
             raise UnusableError("unknown_service")
-        if event.metadata and event.metadata.get("X-Request-Id") == GOLDEN_ID:
+        if event.event_id == GOLDEN_ID or (event.metadata and event.metadata.get("X-Request-Id") == GOLDEN_ID):
             raise UnusableError("golden")
         voice = voices.by_version.get(event.version) or self._unknown(voices, event.version)
         body = event.body if event.document is None else orjson.dumps(event.document)

@@ -163,6 +163,7 @@ async def _serve(chosen: argparse.Namespace, site: Site, services: Sequence[Serv
                 "kubeloop_log_waiting_bytes": ("Bytes that wait for the disk.", log.waiting),
                 "kubeloop_log_syncs": ("Syncs since the start.", log.syncs),
                 "kubeloop_log_moved_records": ("Records moved to SQL since the start.", mover.moved.records),
+                "kubeloop_log_repeated_events": ("Events with an id that the log had, left out.", mover.moved.again),
                 "kubeloop_log_damaged_segments": ("Segments with an altered record.", mover.moved.damaged),
                 "kubeloop_log_move_failures": ("Failed tries to move.", mover.failures),
             },

@@ -124,9 +124,12 @@ def move(home: Path | None, as_json: bool) -> None:
         moved = move_all(engine, log_root(site), dt.datetime.now(dt.UTC))
     engine.dispose()
     if as_json:
-        click.echo(json.dumps({"segments": moved.segments, "records": moved.records, "damaged": moved.damaged}))
+        words = ("segments", "records", "again", "damaged")
+        click.echo(json.dumps({word: getattr(moved, word) for word in words}))
         return
     click.echo(f"moved  {moved.records:,} records of {moved.segments} segments")
+    if moved.again:
+        click.echo(f"{moved.again:,} events came under an id that the log had before: the first one of each is kept")
     if moved.damaged:
         click.echo(f"{moved.damaged} segments hold an altered record; they are kept beside as *.damaged", err=True)
 

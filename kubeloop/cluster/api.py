@@ -129,7 +129,7 @@ class Api:
         query = [("watch", "true"), ("fieldSelector", f"metadata.name={name}"), ("resourceVersion", version)]
         query += [("allowWatchBookmarks", "true"), ("timeoutSeconds", str(max(1, round(timeout_s))))]
         try:
-            answer = self._open("GET", self._path(kind), query, None, "application/json", timeout_s + _TIMEOUT_S)
+            answer = self._open("GET", self._path(kind), query, None, {}, timeout_s + _TIMEOUT_S)
         except ConnectionError:
             return
         try:
@@ -174,15 +174,21 @@ class Api:
         except Refused:
             return ""
 
-    def ask_service(self, service: str, path: str, body: bytes) -> tuple[int, bytes]:
+    def ask_service(self, service: str, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         """POST JSON to a Service by the API server's proxy, for whoever is outside of the cluster.
+
+        Args:
+            service: The Service's name; it listens on port 80.
+            path: Of the request.
+            body: JSON.
+            headers: Further ones, which the proxy passes on.
 
         Returns:
             HTTP status and body.
         """
         place = f"/api/v1/namespaces/{self.namespace}/services/{service}:80/proxy{path}"
         try:
-            return 200, self._text("POST", place, [], json.loads(body), "application/json").encode("utf-8")
+            return 200, self._text("POST", place, [], json.loads(body), headers=headers).encode("utf-8")
         except Refused as refused:
             return refused.status, refused.message.encode("utf-8")
 
@@ -267,6 +273,7 @@ class Api:
         content: str = "application/json",
         *,
         known: bool = True,
+        headers: Mapping[str, str] | None = None,
     ) -> str:
         """One request; a server that is away or overloaded is asked again, for all that we send can be sent twice.
 
@@ -276,7 +283,7 @@ class Api:
         unsure = time.monotonic() + _ROLES_S
         while True:
             try:
-                answer = self._once(method, path, query, body, content)
+                answer = self._once(method, path, query, body, {"Content-Type": content, **(headers or {})})
             except Refused as refused:
                 unlearnt = known and refused.status == 403 and self._let_in
                 if unlearnt and method == "GET" and time.monotonic() < unsure:
@@ -297,27 +304,28 @@ class Api:
                 return answer
             time.sleep(_PAUSE_S)
 
-    def _once(self, method: str, path: str, query: Any, body: Document | None, content: str) -> str:
+    def _once(self, method: str, path: str, query: Any, body: Document | None, headers: Mapping[str, str]) -> str:
         from urllib3.exceptions import HTTPError
 
-        answer = self._open(method, path, query, body, content, _TIMEOUT_S)
+        answer = self._open(method, path, query, body, headers, _TIMEOUT_S)
         try:
             return bytes(answer.data).decode("utf-8", errors="replace")
         except HTTPError as error:
             raise ConnectionError(str(error)) from None
 
-    def _open(self, method: str, path: str, query: Any, body: Document | None, content: str, silence_s: float) -> Any:
+    def _open(
+        self, method: str, path: str, query: Any, body: Document | None, headers: Mapping[str, str], silence_s: float
+    ) -> Any:
         """The answer (`urllib3.HTTPResponse`) with its body still to be read; given up where nothing comes."""
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
-        headers = {"Accept": "application/json", "Content-Type": content}
         try:
             return self._client.call_api(
                 path,
                 method,
                 query_params=list(query),
-                header_params=headers,
+                header_params={"Accept": "application/json", "Content-Type": "application/json", **headers},
                 body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,

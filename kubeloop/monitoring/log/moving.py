@@ -31,6 +31,8 @@ ON CONFLICT (service, event_id) DO UPDATE SET
   at = CASE WHEN predictions.inputs IS NULL AND excluded.inputs IS NOT NULL THEN excluded.at ELSE predictions.at END,
   model = CASE WHEN predictions.inputs IS NULL AND excluded.inputs IS NOT NULL
     THEN excluded.model ELSE predictions.model END
+WHERE (predictions.inputs IS NULL AND excluded.inputs IS NOT NULL)
+  OR (predictions.outputs IS NULL AND excluded.outputs IS NOT NULL)
 """
 _ROWS = {
     "sqlite": f"INSERT INTO predictions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) {_KEEP_FIRST}",  # noqa: S608 - fixed
@@ -52,7 +54,8 @@ class Moved:
     Attributes:
         segments: Files moved.
         records: Records in them, definitions left out.
-        again: Records of events that were in the same file before.
+        again: Events that came again with nothing new, and of which the first is kept: sent twice, or two requests to
+            which a client gave one id.
         torn: Files whose last record was torn: it was never acknowledged.
         damaged: Files with an altered record; what precedes it was moved, the file is kept beside as `.damaged`.
         labels: By outcome.
@@ -166,7 +169,7 @@ class _Batch:
 
     def write(self, moved: Moved) -> None:
         """Write all that was taken."""
-        _insert(self._connection, _ROWS, list(self._rows.values()))
+        self.again += len(self._rows) - _insert(self._connection, _ROWS, list(self._rows.values()))
         _insert(self._connection, _KEYS, self._keys)
         for record, service in self._labels:
             found = labels_from_json(record.inputs)
@@ -174,12 +177,12 @@ class _Batch:
             moved.labels.update(outcome)
 
 
-def _insert(connection: sa.Connection, statements: dict[str, str], rows: Iterable[Sequence[Any]]) -> None:
+def _insert(connection: sa.Connection, statements: dict[str, str], rows: Iterable[Sequence[Any]]) -> int:
+    """How many rows were written; others brought nothing new."""
     rows = list(rows)
     if not rows:
-        return
+        return 0
     statement = statements[connection.dialect.name]
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(statement, [tuple(row) for row in rows])
-    else:
-        connection.exec_driver_sql(statement, tuple(list(column) for column in zip(*rows, strict=True)))
+        return connection.exec_driver_sql(statement, [tuple(row) for row in rows]).rowcount
+    return connection.exec_driver_sql(statement, tuple(list(column) for column in zip(*rows, strict=True))).rowcount

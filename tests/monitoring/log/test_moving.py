@@ -49,7 +49,8 @@ def test_request_and_answer_are_one_row_in_any_order_and_the_first_stays(
     move_all(engine, tmp_path / "log", now)
     segment(tmp_path / "log", speaker, other, ask, answer, ask)
     moved = move_all(engine, tmp_path / "log", now)
-    assert (moved.segments, moved.records, moved.again) == (1, 4, 2)
+    # Of four records two repeat one of their file, and what is left of them brings nothing that the store has not.
+    assert (moved.segments, moved.records, moved.again) == (1, 4, 3)
     assert stored(engine) == [
         ("a", 100, 130, b"[[1,2]]", b"[[true],null]"),
         ("b ü", 200, 200, b"[[3,4]]", b"[[false],null]"),
@@ -99,6 +100,6 @@ def test_torn_and_altered_segments(engine: sa.Engine, tmp_path: Path, speaker: S
     content = bytearray(altered.read_bytes())
     content[content.index(b"e1")] ^= 1
     altered.write_bytes(content)
-    assert move_all(engine, tmp_path / "altered", now) == Moved(segments=1, records=1, damaged=1)
+    assert move_all(engine, tmp_path / "altered", now) == Moved(segments=1, records=1, again=1, damaged=1)
     assert altered.with_suffix(".damaged").is_file()
     assert [row[0] for row in stored(engine)] == ["e0", "e1"]

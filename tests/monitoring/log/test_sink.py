@@ -146,6 +146,7 @@ HOSTILE: list[tuple[str, bytes, dict[str, str], int]] = [
     ("not_an_event", b"{}", {"Content_Type": "application/cloudevents+json"}, 400),
     ("not_an_event", b"[", {"Content_Type": "application/cloudevents+json"}, 400),
     ("not_an_event", b"{}", {"Content_Type": "application/cloudevents-batch+json"}, 400),
+    ("golden", b'{"instances": [[63, "1"]]}', {"Ce_Id": "kubeloop-golden"}, 200),
     ("golden", b'{"instances": [[63, "1"]]}', {"Ce_Metadata": '{"X-Request-Id":["kubeloop-golden"]}'}, 200),
     ("odd_time", b'{"instances": [[63, "1"]]}', {"Ce_Time": "2999-01-01T00:00:00Z"}, 202),
     ("odd_time", b'{"instances": [[63, "1"]]}', {"Ce_Time": "yesterday"}, 202),
