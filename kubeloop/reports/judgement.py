@@ -175,7 +175,7 @@ def _told(metric: str, found: Facts, confidence: float | None) -> str:
     if low is None or high is None:
         return f"{told}."
     interval = f"the {percent(confidence)} interval" if confidence is not None else "the interval"
-    shown_by = "it holds no difference too, so none is shown"
+    shown_by = "it reaches to both sides, so no difference is shown"
     if low > 0 or high < 0:
         shown_by = f"all of it is {'better' if low > 0 else 'worse'}"
     return f"{told}; {interval} runs from {_apart(low)} to {_apart(high)}: {shown_by}."
