@@ -105,6 +105,8 @@ class MonitorSection(Strict):
     bounds: dict[str, tuple[float | None, float | None]]
     """By column: what the contract allows at least and at most, where it says either."""
     detectors: Detectors
+    unlogged: tuple[str, ...] = ()
+    """Features that the inference log hashes or drops: of live rows they are not known."""
     seed: int
 
 
@@ -212,6 +214,7 @@ def sections_of(contract: Contract) -> Sections:
             blocks=c.monitoring.detectors.blocks or c.gate.blocks,
             bounds=_bounds(c.data),
             detectors=c.monitoring.detectors,
+            unlogged=tuple(dict.fromkeys((*c.monitoring.log.hash, *c.monitoring.log.drop))),
             seed=c.seed,
         ),
         register_=c,

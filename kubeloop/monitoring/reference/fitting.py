@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 def fit_reference(section: MonitorSection, model: Path, development: Path, out: Path) -> dict[str, Any]:
     """Fit the reference profile of a trained model, and write it down; on one thread, so that bits do not differ.
 
-    Predictions and losses are those of cross-validation: a model's answers to rows that it has learned from are better
-    than any it will give. An imported model has no others, so of it no losses are watched.
+    Columns that the inference log hashes or drops are left out: live rows do not show them. Predictions and losses are
+    those of cross-validation: a model's answers to rows that it has learned from are better than any it will give. An
+    imported model has no others, so of it no losses are watched.
 
     Args:
         section: The contract's part.
@@ -56,10 +58,16 @@ def fit_reference(section: MonitorSection, model: Path, development: Path, out: 
     with threadpool_limits(limits=1):
         training = _training(section, described, model, table)
         profile = fit_profile(_model(section, described), training, section.detectors, section.seed)
+        profile = replace(profile, notes=(*_left_out(section, described), *profile.notes))
     out.mkdir(parents=True, exist_ok=True)
     write_profile(profile, out / PROFILE)
     (out / MADE).write_text(canonical_json({"estimator": file_digest(model / ESTIMATOR)}), encoding="ascii")
     return _facts(profile, (out / PROFILE).stat().st_size)
+
+
+def _left_out(section: MonitorSection, described: Mapping[str, Any]) -> tuple[str, ...]:
+    names = [column["name"] for column in described["schema"] if column["name"] in section.unlogged]
+    return (f"{', '.join(names)}: the inference log hashes or drops them, so they are not watched",) if names else ()
 
 
 def _model(section: MonitorSection, described: Mapping[str, Any]) -> Model:
@@ -68,7 +76,7 @@ def _model(section: MonitorSection, described: Mapping[str, Any]) -> Model:
         described["task"],
         tuple(described["classes"]),
         described["positive"],
-        tuple(described["schema"]),
+        tuple(column for column in described["schema"] if column["name"] not in section.unlogged),
     )
 
 

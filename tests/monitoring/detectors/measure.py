@@ -29,12 +29,12 @@ def fitted(table: pd.DataFrame, schema, detectors: Detectors, seed=0, days: bool
     return fit_profile(model, Training(table, dependence=dependence), detectors, seed)
 
 
-def null_alarms(table, schema, detectors: Detectors, engines, fits: int, per: int, days: bool) -> dict[str, int]:
-    """Alarms among fits * per windows with nothing wrong, by engine.
+def null_alarms(table, schema, detectors: Detectors, engines, fits: int, per: int, days: bool) -> dict[str, list[bool]]:
+    """Of fits * per windows with nothing wrong: whether each was an alarm, by engine.
 
     Each fit splits the rows, or the whole days, anew: two thirds make the reference, windows are drawn from the rest.
     """
-    alarms = dict.fromkeys(engines, 0)
+    alarms: dict[str, list[bool]] = {engine: [] for engine in engines}
     size = detectors.window.rows
     for seed in range(fits):
         rng = np.random.default_rng([seed, size])
@@ -49,7 +49,7 @@ def null_alarms(table, schema, detectors: Detectors, engines, fits: int, per: in
             rows = whole_days(rng, places, size) if days else rng.choice(len(rest), size, replace=False)
             window = rest.iloc[rows]
             for engine, judge in judges.items():
-                alarms[engine] += judge.inputs(window).alarm
+                alarms[engine].append(judge.inputs(window).alarm)
     return alarms
 
 

@@ -15,10 +15,12 @@ from kubeloop.learning.training import HELD_OUT
 from kubeloop.monitoring.detectors.answers import Answered
 from kubeloop.monitoring.reference.fitting import fit_reference
 from kubeloop.monitoring.reference.packaged import reference_of
+from kubeloop.monitoring.reference.profile import read_profile
 from kubeloop.monitoring.windows.judge import Judge
 from kubeloop.packaging.build import build
 from kubeloop.packaging.manifest import REFERENCE
 from kubeloop.packaging.read import read_package
+from kubeloop.packaging.references import PROFILE
 from tests.packaging import models
 
 WATCHING = Monitoring.model_validate({"detectors": {"window": {"rows": 50, "minimum_rows": 20}}})
@@ -85,7 +87,8 @@ def test_the_same_model_gives_the_same_bytes_and_another_reference_another_packa
     section = sections_of(contract("binary")).monitor
     facts = fit_reference(section, binary / "model", binary / "development", again)
     assert (again / "reference.zip").read_bytes() == (binary / "reference" / "reference.zip").read_bytes()
-    assert facts["windows"] == [{"rows": 20, "evidence": 1000}, {"rows": 25, "evidence": 1000}]
+    assert [(one["rows"], one["evidence"]) for one in facts["windows"]] == [(20, 1000), (25, 1000)]
+    assert all(0 < one["usual"] <= section.detectors.rate for one in facts["windows"])
     stricter = section.model_copy(update={"detectors": section.detectors.model_copy(update={"rate": 0.01})})
     fit_reference(stricter, binary / "model", binary / "development", tmp_path / "stricter")
     packages = [built(binary, tmp_path / str(place), reference=ref) for place, ref in enumerate([again, again, None])]
@@ -135,8 +138,23 @@ def test_blocks_of_the_contract_are_those_of_the_reference(binary, tmp_path):
     section = sections_of(contract("binary")).monitor.model_copy(update={"blocks": "smokes"})
     facts = fit_reference(section, binary / "model", binary / "development", tmp_path / "reference")
     assert (facts["dependence"], facts["blocks"]) == ("smokes", 2)
-    assert any("2 blocks (smokes) cannot show a rate of false alarms below 0.333" in note for note in facts["notes"])
+    assert any("2 blocks (smokes) cannot show a rate of false alarms below 0.684" in note for note in facts["notes"])
     with pytest.raises(InputError, match=r"the column 'ward', by which gate\.blocks or monitoring\.detectors\.blocks"):
         fit_reference(
             section.model_copy(update={"blocks": "ward"}), binary / "model", binary / "development", tmp_path / "x"
         )
+
+
+def test_columns_that_the_log_hashes_or_drops_are_neither_in_the_reference_nor_judged(binary, tmp_path):
+    log = {"hash": ["pain"], "drop": ["smokes"]}
+    agreed = contract("binary").model_copy(
+        update={"monitoring": Monitoring.model_validate({"detectors": WATCHING.detectors, "log": log})}
+    )
+    facts = fit_reference(sections_of(agreed).monitor, binary / "model", binary / "development", tmp_path / "reference")
+    assert facts["columns"] == ["age", "model.prediction", "model.probability"]
+    assert "smokes, pain: the inference log hashes or drops them, so they are not watched" in facts["notes"]
+    judge = Judge(read_profile(tmp_path / "reference" / PROFILE))
+    window = models.table(rows=60, seed=3).to_pandas().assign(smokes=None, pain="5ca1ab1e" * 4)
+    said = judge.inputs(window)
+    assert not said.told
+    assert not {one.answer.signal.column for one in said.said} & {"smokes", "pain"}

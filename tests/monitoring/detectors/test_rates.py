@@ -15,7 +15,8 @@ from tests.monitoring.detectors.worlds import flights, schema_of
 @pytest.mark.parametrize("days", [False, True], ids=["rows", "whole days"])
 def test_null_windows_of_real_flights_keep_the_rate(days: bool) -> None:
     table = flights().iloc[::4].reset_index(drop=True)
-    alarms = null_alarms(table, schema_of(table), words(500), ["native"], fits=3, per=60, days=days)["native"]
+    detectors = words(500, window={"rows": 500, "minimum_rows": 500})
+    alarms = sum(null_alarms(table, schema_of(table), detectors, ["native"], fits=3, per=60, days=days)["native"])
     assert clopper_pearson(alarms, 180)[0] <= 0.05, f"{alarms} of 180"
 
 
