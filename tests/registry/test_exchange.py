@@ -138,7 +138,8 @@ def test_odd_kinds_of_cells_become_plain_ones_and_nested_ones_are_refused(
     found = read_facts(tmp_path / "rows").types
     assert (found[number], found[text]) == ("number", "text")
     assert read_frame(tmp_path / "rows")[number].tolist() == [1.5] * 3
-    odd.assign(**{number: [[1.0]] * 3}).to_parquet(source, index=False)
+    odd[number] = [[1.0]] * 3
+    odd.to_parquet(source, index=False)
     with pytest.raises(InputError, match=rf"the column '{number}' should hold numbers.* not DOUBLE\[\]"):
         exchange.read_rows(run, champion.name, str(source), tmp_path / "rows")
 

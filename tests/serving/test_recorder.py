@@ -29,6 +29,7 @@ from kubeloop.serving.front import Head
 from kubeloop.serving.logbook import Logbook
 from kubeloop.serving.model import PackageModel
 from kubeloop.serving.recorder import RecordedApp, Recorder, recorded_infer
+from kubeloop.serving.request_log import RequestLog
 from kubeloop.serving.rpc import _Servicer
 from kubeloop.serving.tally import Tally
 from kubeloop.site import laptop
@@ -274,7 +275,8 @@ def test_grpc_ends_in_the_log(packages: tuple[Path, Path], tmp_path: Path, raw: 
     kept, _ = book(model.package, tmp_path / "home" / "log", "required")
 
     async def infer(_: Any, context: Any) -> Any:
-        return await _Servicer(None, None, model, Tally(NAME)).ModelInfer(grpc_request(raw=False), context)
+        servicer = _Servicer(None, None, model, Tally(NAME), RequestLog(NAME, "off"))
+        return await servicer.ModelInfer(grpc_request(raw=False), context)
 
     async def ask() -> Any:
         return await recorded_infer(lambda: kept)(infer)(grpc_request(raw=raw), None)

@@ -125,12 +125,12 @@ def test_every_way_to_an_answer_gives_its_line(fast: Any, monkeypatch: pytest.Mo
     fast.post(V1, b'{"instances": [["planted-value"]]}', x_request_id="bad-1")
     monkeypatch.setattr(fast.front.gate, "late", lambda arrived: True)
     fast.post(V1, BODY, x_request_id="late-1")
-    until(lambda: b"late-1" in fast.written)
-    found = {line["id"]: (line["code"], line["rows"], line["level"]) for line in lines(fast.written)}
+    until(lambda: b"late-1" in fast.written.getvalue())
+    found = {line["id"]: (line["code"], line["rows"], line["level"]) for line in lines(fast.written.getvalue())}
     assert found["ok-1"] == found["ok-2"] == (200, 2, "info")
     assert found["bad-1"] == (400, 0, "warning")
     assert found["late-1"] == (503, 0, "error")
-    assert b"planted-value" not in fast.written
+    assert b"planted-value" not in fast.written.getvalue()
 
 
 def test_a_predictor_writes_its_errors_on_standard_output_by_default(endpoint: Any) -> None:

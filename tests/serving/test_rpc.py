@@ -1,6 +1,7 @@
 """gRPC V2 over loopback: right answers by the short way, and wrong requests as the client's mistakes."""
 
 import asyncio
+import io
 import json
 import random
 import threading
@@ -26,7 +27,7 @@ from kubeloop.serving.tally import Tally
 
 ROW = {"age": 61.5, "dose": 0.25, "ward": "north", "smoker": True}
 FIELDS = {"age": "FP64", "dose": "FP64", "ward": "BYTES", "smoker": "BOOL"}
-LINES = bytearray()
+LINES = io.BytesIO()
 """What the request log of `served` has written."""
 
 CONTENTS = {"FP64": "fp64_contents", "BYTES": "bytes_contents", "BOOL": "bool_contents"}
@@ -43,7 +44,7 @@ def served(packages: tuple[Path, Path]) -> Iterator[tuple[Any, PackageModel, Tal
     repository = ModelRepository()
     repository.update(model)
     loop = asyncio.new_event_loop()
-    log = RequestLog("toy", "all", lambda piece: len(LINES.extend(piece) or piece))
+    log = RequestLog("toy", "all", LINES.write)
     limits = {"grpc_max_send_message_length": 2**23, "grpc_max_receive_message_length": 2**23}
     server = Grpc(
         0,
@@ -121,10 +122,10 @@ def test_a_line_has_the_id_that_the_client_sent(served: tuple[Any, PackageModel,
     with pytest.raises(grpc.RpcError):
         call(request({**ROW, "age": float("inf")}), timeout=180, metadata=[("x-request-id", "g-2")])
     end = time.monotonic() + 60
-    while b'"g-2"' not in LINES:
+    while b'"g-2"' not in LINES.getvalue():
         assert time.monotonic() < end
         time.sleep(0.01)
-    lines = {line["id"]: line for line in map(json.loads, bytes(LINES).splitlines())}
+    lines = {line["id"]: line for line in map(json.loads, LINES.getvalue().splitlines())}
     assert [(lines[key]["protocol"], lines[key]["code"], lines[key]["rows"]) for key in ("g-1", "g-2")] == [
         ("grpc", 200, 1),
         ("grpc", 400, 0),
