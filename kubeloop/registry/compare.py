@@ -1,6 +1,6 @@
 """Two versions side by side: metrics, features, data, contract, and what they were made with."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubeloop.packaging.libraries import differences
@@ -30,14 +30,29 @@ def compare(old: Manifest, new: Manifest) -> dict[str, Any]:
 
 
 def changes(old: Any, new: Any, place: str = "") -> dict[str, list[Any]]:
-    """Every leaf of two JSON documents that differs: dotted place -> [old, new]; lists are compared as wholes."""
+    """Every leaf of two JSON documents that differs: dotted place -> [old, new]; lists are compared as wholes.
+
+    Of a part that only one of them has, the leaves that say something are told.
+    """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         found: dict[str, list[Any]] = {}
         for key in [*old, *(key for key in new if key not in old)]:
             below = f"{place}.{key}" if place else str(key)
             found |= changes(old.get(key, _MISSING), new.get(key, _MISSING), below)
         return found
+    if isinstance(old, Mapping) and new in (None, _MISSING):
+        return {below: [leaf, new] for below, leaf in _leaves(old, place)}
+    if isinstance(new, Mapping) and old in (None, _MISSING):
+        return {below: [old, leaf] for below, leaf in _leaves(new, place)}
     return {} if old == new else {place: [old, new]}
+
+
+def _leaves(document: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
+    for key, found in document.items():
+        if isinstance(found, Mapping):
+            yield from _leaves(found, f"{place}.{key}")
+        elif found not in (None, [], ""):
+            yield f"{place}.{key}", found
 
 
 def _metric(old: Manifest, new: Manifest, name: str) -> dict[str, Any]:

@@ -55,3 +55,6 @@ def test_features_metrics_data_and_libraries(packages):
 def test_changes_reach_every_depth():
     old, new = {"a": {"b": 1, "c": [1, 2]}, "d": 4}, {"a": {"b": 2, "c": [1, 2]}, "e": 5}
     assert changes(old, new) == {"a.b": [1, 2], "d": [4, "absent"], "e": ["absent", 5]}
+    part = {"s": {"n": 3, "none": None, "of": {"x": 0, "y": []}}}
+    assert changes({"s": None}, part) == {"s.n": [None, 3], "s.of.x": [None, 0]}
+    assert changes(part, {}) == {"s.n": [3, "absent"], "s.of.x": [0, "absent"]}
