@@ -51,10 +51,7 @@ def lint_command(file: Path, as_json: bool) -> None:
 
 
 def _show(file: Path, findings: "list[Finding]", errors: int) -> None:
-    colours = {"error": "red", "advice": "yellow"}
-    for each in findings:
-        click.secho(each.level, fg=colours[each.level], bold=True, nl=False)
-        click.echo(f"  {each}\n       {'':>2}mend: {each.mend}")
+    _list(findings)
     milder = len(findings) - errors
     if not findings:
         click.echo(f"{shown_path(file)} is right")
@@ -63,6 +60,13 @@ def _show(file: Path, findings: "list[Finding]", errors: int) -> None:
         f"{milder} piece{'s' * (milder != 1)} of advice"
     ] * bool(milder)
     click.echo(f"{shown_path(file)}: {', '.join(words)}")
+
+
+def _list(findings: "list[Finding]", *, err: bool = False) -> None:
+    colours = {"error": "red", "advice": "yellow"}
+    for each in findings:
+        click.secho(each.level, fg=colours[each.level], bold=True, nl=False, err=err)
+        click.echo(f"  {each}\n       {'':>2}mend: {each.mend}", err=err)
 
 
 @command.command(
@@ -110,7 +114,11 @@ def run_command(
     from kubeloop.experiments.local import Place, run_local
 
     document = read_experiment(file)
-    refuse(lint(document), str(file))
+    findings = lint(document)
+    errors = [finding for finding in findings if finding.level == "error"]
+    if len(errors) > 1:  # a single one is what the refusal says
+        _list(errors, err=True)
+    refuse(findings, str(file))
     if document["spec"].get("nasConfig") or document["spec"]["trialTemplate"].get("trialSpec") is None:
         refuse_remote(document)
     search = from_experiment(document)

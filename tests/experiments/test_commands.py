@@ -77,6 +77,8 @@ def test_run_sends_nothing_for_a_broken_file(
     done = call("run", file(experiment(maxFailedTrialCount=-1, parallelTrialCount=0)), "--out", tmp_path / "out")
     assert isinstance(done.exception, InputError)
     assert "(and 1 more)" in done.exception.problem
+    assert "[count-failed]" in done.stderr
+    assert "[count-parallel]" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
