@@ -28,7 +28,7 @@ def kill_at(step: str, folder: Path, environment: dict[str, str]) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 700
     while not any((run / f"{step}.json").exists() for run in set(records.glob("*")) - before):
         assert command.poll() is None, f"the run ended before {step} began"
         assert time.monotonic() < deadline, f"{step} never began"

@@ -1,6 +1,5 @@
 """The package store on a real S3 over HTTP: moto's server on this machine."""
 
-import socket
 import subprocess
 import sys
 import threading
@@ -20,19 +19,18 @@ from kubeloop.packaging.verify import verify
 from kubeloop.serving.fetch import main
 from kubeloop.site.addresses import access, filesystem
 from kubeloop.site.model import ObjectStore, Site, laptop
+from tests.ports import free_port
 
 CANARY = "canary-9f2c-secret-key"
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     try:
         while True:
             try:

@@ -1,7 +1,6 @@
 """The mirror on MLflow's own server, over HTTP."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -14,14 +13,13 @@ import pytest
 
 from kubeloop.registry.versions import register
 from kubeloop.rollout.promotion import promote
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder: Path = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     # What `mlflow server` starts; the command itself asks for more than the server needs.
     environment = os.environ | {
         "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder}/server.db",
@@ -31,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app", "--port", str(port)]
     with (folder / "log").open("wb") as log:
         child = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 90
+    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 240
     try:
         while True:
             try:

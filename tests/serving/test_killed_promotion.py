@@ -13,7 +13,8 @@ from kubeloop.serving.local import running
 from kubeloop.site import Site
 from kubeloop.store.engine import open_engine
 from tests.rollout.test_killed import BORDERS, die_at
-from tests.serving.test_rollback import NAME, NOW, ROW, kubeloop, serving, two, until
+from tests.serving.test_local import until
+from tests.serving.test_rollback import NAME, NOW, ROW, kubeloop, serving, two
 
 __all__ = ["two"]
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from kubeloop.registry.champions import champion, move_champion
 from kubeloop.registry.versions import register
 from kubeloop.serving.local import running, serve
 from kubeloop.site import Site
-from kubeloop.site.processes import end_orphans, orphans
+from kubeloop.site.processes import end_orphans
 from kubeloop.store.engine import open_engine
+from tests.orphaned import assert_no_orphan, gone
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 NAME = "toy"
@@ -75,8 +76,12 @@ def supervisor(site: Site) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
 
 
 def predictors(pid: int) -> list[psutil.Process]:
-    found = psutil.Process(pid).children(recursive=True)
-    return [child for child in found if child.name() == "predictor" and child.status() != psutil.STATUS_ZOMBIE]
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if child.name() == "predictor" and child.status() != psutil.STATUS_ZOMBIE:
+                found.append(child)
+    return found
 
 
 def test_serve_follow_and_end(site: Site, packages: tuple[Path, Path]) -> None:
@@ -140,7 +145,7 @@ def test_serve_follow_and_end(site: Site, packages: tuple[Path, Path]) -> None:
         child.send_signal(signal.SIGINT)
         assert child.wait(timeout=180) == 0
         assert running(site.home) == []
-        assert not any(process.is_running() for process in children)
+        until(lambda: all(map(gone, children)))
 
 
 def test_kill_9_leaves_nothing_that_is_not_found(site: Site, packages: tuple[Path, Path]) -> None:
@@ -152,8 +157,8 @@ def test_kill_9_leaves_nothing_that_is_not_found(site: Site, packages: tuple[Pat
         child.wait()
         assert running(site.home) == []
         end_orphans(site.home)
-        until(lambda: not predictor.is_running() or predictor.status() == psutil.STATUS_ZOMBIE)
-        assert orphans(site.home) == []
+        until(lambda: gone(predictor))
+        assert_no_orphan(site.home)
         assert (site.home / "serving" / f"{NAME}.json").exists()
 
 

@@ -20,9 +20,11 @@ from kubeloop.registry.champions import move_champion
 from kubeloop.registry.versions import register
 from kubeloop.serving.state import Running, running
 from kubeloop.site import Site, laptop
-from kubeloop.site.processes import end_orphans, orphans
+from kubeloop.site.processes import end_orphans
 from kubeloop.store import open_engine
+from tests.front_door import run_command
 from tests.monitoring.watching.service import ROWS, make_package, people, text_of
+from tests.orphaned import assert_no_orphan, gone
 from tests.serving.test_local import until
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
@@ -55,19 +57,19 @@ def served(site: Site) -> Iterator[tuple["subprocess.Popen[bytes]", Running, Pat
         env = {**os.environ, "PYTHONUNBUFFERED": "1"}
         child = subprocess.Popen(words, stdout=stream, stderr=subprocess.STDOUT, env=env)
     try:
-        until(lambda: child.poll() is not None or "curl" in log.read_text(), 120)
+        until(lambda: child.poll() is not None or "curl" in log.read_text())
         assert child.poll() is None, log.read_text()
         (entry,) = running(home)
         yield child, entry, log
     finally:
         if child.poll() is None:
             child.kill()
-        child.wait(timeout=60)
+        child.wait(timeout=180)
         end_orphans(home)
 
 
 def get(url: str) -> httpx.Response:
-    return httpx.get(url, timeout=60)
+    return httpx.get(url, timeout=180)
 
 
 @pytest.mark.slow
@@ -78,7 +80,7 @@ def test_a_laptop_watches_what_it_serves(watched: Site) -> None:
     with served(watched) as (child, entry, log):
         assert f"watched, see {entry.pages}" in log.read_text()
         package = read_package(home / "store" / "packages" / entry.digest)
-        with httpx.Client(base_url=entry.url, timeout=60) as client:
+        with httpx.Client(base_url=entry.url, timeout=180) as client:
 
             def ask(rows: list[list[object]], event_id: str) -> None:
                 body = {"instances": rows}
@@ -90,23 +92,23 @@ def test_a_laptop_watches_what_it_serves(watched: Site) -> None:
             said = package.predict(calm)
             assert said.labels is not None
             labels = [{"event_id": "calm", "row": row, "value": str(label)} for row, label in enumerate(said.labels)]
-            posted = httpx.post(f"{entry.sink}/labels", json={"service": NAME, "labels": labels}, timeout=60)
+            posted = httpx.post(f"{entry.sink}/labels", json={"service": NAME, "labels": labels}, timeout=180)
             assert posted.status_code == 202, posted.text
             (sink,), (detectors,) = (parts(child.pid, module) for module in ("sink_process", "monitor_process"))
             sink.kill()
-            until(lambda: [one for one in parts(child.pid, "sink_process") if one.pid != sink.pid], 120)
+            until(lambda: [one for one in parts(child.pid, "sink_process") if one.pid != sink.pid])
             ask(people(rng, ROWS, older=60.0), "older")
 
         def windows() -> dict[tuple[str, int], dict[str, object]]:
             found = json.loads(status(home))["watched"]
             return {(one["stream"], one["number"]): one for one in found}
 
-        until(lambda: {("inputs", 2), ("labels", 1)} <= windows().keys(), 180)
+        until(lambda: {("inputs", 2), ("labels", 1)} <= windows().keys())
         assert "drift:age" in windows()["inputs", 2]["told"]  # type: ignore[operator]
         assert windows()["labels", 1]["coverage"] == 1.0
         (model,) = json.loads(status(home))["models"]
         assert model["watched_at"] == entry.pages
-        shown = subprocess.run(kubeloop(home, "status"), capture_output=True, text=True, check=True, timeout=120).stdout
+        shown = run_command("status", "--home", home, cwd=home).out
         assert "last windows" in shown
         assert "drift:age" in shown
         assert "100%" in shown
@@ -115,8 +117,8 @@ def test_a_laptop_watches_what_it_serves(watched: Site) -> None:
         assert "the sink died (signal 9), starting again" in log.read_text()
         children = psutil.Process(child.pid).children(recursive=True)
         child.send_signal(signal.SIGINT)
-        assert child.wait(timeout=120) == 0
-        assert not [one for one in children if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+        assert child.wait(timeout=180) == 0
+        until(lambda: all(map(gone, children)))
     assert [path for path in (home / "log").iterdir() if path.is_dir()] == [], "all that was logged is in the store"
     with served(watched) as (child, entry, _):
         children = psutil.Process(child.pid).children(recursive=True)
@@ -125,8 +127,8 @@ def test_a_laptop_watches_what_it_serves(watched: Site) -> None:
         child.wait()
         assert running(home) == []
         end_orphans(home)
-        until(lambda: not [one for one in children if one.is_running() and one.status() != psutil.STATUS_ZOMBIE])
-        assert orphans(home) == []
+        until(lambda: all(map(gone, children)))
+        assert_no_orphan(home)
 
 
 def parts(pid: int, module: str) -> list[psutil.Process]:
@@ -140,5 +142,6 @@ def parts(pid: int, module: str) -> list[psutil.Process]:
 
 
 def status(home: Path) -> str:
-    done = subprocess.run(kubeloop(home, "status", "--json"), capture_output=True, text=True, check=True, timeout=120)
-    return done.stdout
+    done = run_command("status", "--json", "--home", home, cwd=home)
+    assert done.code == 0, done.err
+    return done.out

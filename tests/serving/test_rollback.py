@@ -8,13 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from kubeloop.ledger import entries, verify
@@ -26,6 +25,9 @@ from kubeloop.rollout.steps import answered_here
 from kubeloop.serving.local import running
 from kubeloop.site import Site
 from kubeloop.store.engine import open_engine
+from tests.front_door import run_command
+from tests.orphaned import assert_no_orphan
+from tests.serving.test_local import predictors, until
 
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 NAME = "toy"
@@ -33,25 +35,11 @@ ROW = {"age": 61.5, "dose": 0.25, "ward": "north", "smoker": True}
 LIMIT_S = 10.0
 
 
-def until(what: Callable[[], Any], seconds: float = 240.0) -> Any:
-    """The first true answer; polls, for other processes do the work."""
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end, "it did not happen in time"
-        threading.Event().wait(0.02)
-    return found
-
-
 def kubeloop(site: Site, *words: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "kubeloop.cli.main", *words, "--home", str(site.home), "--json"],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
+    assert site.home is not None
+    done = run_command(*words, "--home", site.home, "--json", cwd=site.home)
+    assert done.code == 0, done.out + done.err
+    return dict(json.loads(done.out))
 
 
 @contextmanager
@@ -68,6 +56,7 @@ def serving(site: Site) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         child.send_signal(signal.SIGINT)
         child.wait(timeout=180)
+    assert_no_orphan(site.home)
 
 
 class Load:
@@ -129,10 +118,6 @@ def moves(engine: Any) -> list[str]:
     return [entry.kind for entry in entries(engine, "default") if entry.kind != "registration"]
 
 
-def predictors(pid: int) -> list[psutil.Process]:
-    return [found for found in psutil.Process(pid).children(recursive=True) if found.name() == "predictor"]
-
-
 def rolled_back_in(site: Site, load: Load, digest: str) -> float:
     began = time.monotonic()
     facts = kubeloop(site, "rollback", NAME)
@@ -173,9 +158,10 @@ def roll_back_twice(site: Site, two: dict[str, Any]) -> tuple[float, float, floa
             served_before = rolled_back_in(site, load, old)
             assert moves(engine)[len(before) :] == ["rollback"]
         assert load.failed == []
+        last = httpx.post(f"{entry.url}/v1/models/{NAME}:predict", json={"instances": [ROW]}, timeout=180)
+        assert last.json()["probabilities"] == two[old]
         assert champion(engine, "default", NAME).digest == old
         assert running(site.home)[0].digest == old
-        assert load.seen[-1][1] == old  # what answered last answers still
         verify(engine, "default")
         silence = load.longest_silence()
         print(

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,8 @@ import pytest
 
 from kubeloop.serving.predictor import options
 from kubeloop.serving.tally import Tally, shared_memory
+from tests.orphaned import gone
+from tests.ports import free_port
 
 BODY = {"instances": [{"age": 61.5, "dose": 0.25, "ward": "north", "smoker": True}]}
 
@@ -61,9 +62,7 @@ def test_a_grpc_port_is_not_shared(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture
 def served(packages: tuple[Path, Path], tmp_path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "kubeloop.serving.predictor", "--package", str(packages[0]), "--name", "toy"]
     command += ["--host", "127.0.0.1", "--http-port", str(port), "--no-grpc", "--workers", "2"]
     with (tmp_path / "log").open("wb") as log:
@@ -75,19 +74,25 @@ def served(packages: tuple[Path, Path], tmp_path: Path) -> Iterator[tuple["subpr
         child.wait()
 
 
-def ready(url: str, wanted: int) -> bool:
-    """Whether so many fresh connections in a row find a worker that is ready: the kernel spreads them."""
+def ready(url: str, log: Path, loaded: int) -> bool:
+    """Whether workers have loaded their package so often, and fresh connections in a row find one that is ready."""
+    if log.read_text().count("is UNSIGNED") < loaded:
+        return False
     try:
-        return all(httpx.get(f"{url}/v2/health/ready", timeout=60).status_code == 200 for _ in range(wanted))
+        return all(httpx.get(f"{url}/v2/health/ready", timeout=60).status_code == 200 for _ in range(50))
     except httpx.HTTPError:
         return False
 
 
+def living(pid: int) -> set[psutil.Process]:
+    return {worker for worker in psutil.Process(pid).children() if not gone(worker)}
+
+
 @pytest.mark.slow
-def test_two_workers_serve_die_and_drain(served: tuple["subprocess.Popen[bytes]", str]) -> None:
+def test_two_workers_serve_die_and_drain(served: tuple["subprocess.Popen[bytes]", str], tmp_path: Path) -> None:
     child, url = served
-    until(lambda: ready(url, 12))
-    workers = psutil.Process(child.pid).children()
+    until(lambda: ready(url, tmp_path / "log", 2))
+    workers = living(child.pid)
     assert len(workers) == 2
     for _ in range(20):
         assert httpx.post(f"{url}/v1/models/toy:predict", json=BODY, timeout=180).status_code == 200
@@ -97,9 +102,10 @@ def test_two_workers_serve_die_and_drain(served: tuple["subprocess.Popen[bytes]"
         return sum(float(x.split()[-1]) for x in lines if x.startswith("kubeloop_requests_total") and 'code="200"' in x)
 
     assert {counted() for _ in range(8)} == {20.0}  # whoever is asked
-    workers[0].kill()
-    until(lambda: len([w for w in psutil.Process(child.pid).children() if w.status() != "zombie"]) == 2)
-    until(lambda: ready(url, 12))
+    first = min(workers, key=lambda worker: worker.pid)
+    first.kill()
+    until(lambda: len(living(child.pid) - {first}) == 2)
+    until(lambda: ready(url, tmp_path / "log", 3))
     assert counted() == 20.0  # the one that died is not forgotten
     failed: list[int] = []
     stop = threading.Event()
@@ -123,4 +129,4 @@ def test_two_workers_serve_die_and_drain(served: tuple["subprocess.Popen[bytes]"
     for thread in asking:
         thread.join()
     assert failed == []
-    assert not any(worker.is_running() and worker.status() != "zombie" for worker in workers)
+    until(lambda: all(map(gone, workers)))

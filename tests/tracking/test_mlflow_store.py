@@ -197,7 +197,7 @@ def test_processes_that_open_a_fresh_mirror_at_once_all_get_in(site):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(240)
     assert [process.exitcode for process in processes] == [0] * 4
     assert len(_runs(site)) == 4
 
@@ -215,7 +215,7 @@ def test_a_first_opening_that_is_killed_leaves_a_mirror_that_opens(site, monkeyp
     monkeypatch.setattr(database, "_initialize_tables", killed)
     process = multiprocessing.get_context("fork").Process(target=log_run, args=(site, "r"))
     process.start()
-    process.join(60)
+    process.join(240)
     assert process.exitcode == -signal.SIGKILL
     assert not (site.home / "mlflow.db").exists()
     monkeypatch.undo()

@@ -40,9 +40,9 @@ class Crowd:
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(240)
 
-    def wait_for(self, more: int, timeout_s: float = 60) -> None:
+    def wait_for(self, more: int, timeout_s: float = 240) -> None:
         """Until so many more were acknowledged."""
         wanted = len(self.acknowledged) + more
         ends = time.monotonic() + timeout_s

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from tests.ports import free_port
 
 
 class Postgres:
@@ -23,9 +24,7 @@ class Postgres:
     def __init__(self) -> None:
         if not shutil.which("initdb"):
             pytest.skip("no PostgreSQL server is installed")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="kubeloop-pg-"))
         self._folder.chmod(0o755)
         user = {"user": "nobody"} if os.getuid() == 0 else {}
@@ -41,7 +40,7 @@ class Postgres:
         """Start it, after a crash too, and wait until it answers."""
         options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
         command: list[str | Path] = ["pg_ctl", "-D", self._folder / "db", "-o", options]
-        subprocess.run([*command, "-l", self._folder / "log", "-w", "start"], **self._quiet)
+        subprocess.run([*command, "-l", self._folder / "log", "-w", "-t", "240", "start"], **self._quiet)
 
     def kill(self) -> None:
         """SIGKILL to the server and all its children at once."""

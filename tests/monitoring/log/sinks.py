@@ -60,7 +60,7 @@ class SinkProcess:
 
     def ready(self) -> "SinkProcess":
         """Requests wait in the socket's backlog until it answers."""
-        with Client(self.port, timeout_s=60) as client:
+        with Client(self.port, timeout_s=180) as client:
             status, body, _ = client.get("/health/ready")
             assert status == 200, body
         return self
@@ -79,7 +79,7 @@ class SinkProcess:
     def stop(self) -> int:
         assert self.process is not None
         self.itself().terminate()
-        return self.process.wait(60)
+        return self.process.wait(180)
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -90,7 +90,7 @@ class SinkProcess:
 class Client:
     """One connection to a sink."""
 
-    def __init__(self, port: int, timeout_s: float = 30) -> None:
+    def __init__(self, port: int, timeout_s: float = 180) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
 
     def __enter__(self) -> "Client":

@@ -86,11 +86,11 @@ def test_acknowledged_only_after_the_sync(tmp_path: Path) -> None:
 
     def sync(_: int) -> None:
         syncing.set()
-        assert go.wait(10)
+        assert go.wait(120)
 
     log = CommitLog(SegmentFiles(tmp_path, "test"), sync=sync)
     first = log.append(b"first")
-    assert syncing.wait(10)
+    assert syncing.wait(120)
     second = log.append(b"second")
     third = log.append(b"third")
     assert second is third, "what comes during a sync shares the next one"
@@ -98,8 +98,8 @@ def test_acknowledged_only_after_the_sync(tmp_path: Path) -> None:
     with pytest.raises(TransientError, match=r"has not synced within 0\.01 s"):
         first.wait(0.01)
     go.set()
-    first.wait(10)
-    third.wait(10)
+    first.wait(120)
+    third.wait(120)
     assert log.syncs == 2
     log.close()
 
@@ -113,8 +113,8 @@ def test_a_failed_sync_acknowledges_nothing_and_the_next_one_goes_to_another_fil
 
     log = CommitLog(SegmentFiles(tmp_path, "test"), sync=sync)
     with pytest.raises(TransientError, match=r"could not be written: .*Input/output error"):
-        log.append(b"lost").wait(10)
-    log.append(b"kept").wait(10)
+        log.append(b"lost").wait(120)
+    log.append(b"kept").wait(120)
     log.close()
     assert [read_segment(path).payloads for path in sorted(Path(log.folder).glob("*.seg"))] == [(b"lost",), (b"kept",)]
 
@@ -123,14 +123,14 @@ def pour(log: CommitLog, wait: bool = False) -> None:
     for _ in range(100):
         commit = log.append(b"x" * 100)
         if wait:
-            commit.wait(10)
+            commit.wait(120)
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:
     go = threading.Event()
 
     def sync(_: int) -> None:
-        go.wait(10)
+        go.wait(120)
 
     log = CommitLog(SegmentFiles(tmp_path, "test"), waiting_bytes=1000, sync=sync)
     with pytest.raises(FullError, match="bytes wait for the disk, 1000 may"):
@@ -150,8 +150,8 @@ def test_disk_is_bounded_while_nobody_moves(tmp_path: Path) -> None:
 def test_files_are_sealed_by_size_and_by_age_and_begin_with_the_definitions(tmp_path: Path) -> None:
     log = CommitLog(SegmentFiles(tmp_path, "test"), segment_bytes=50, segment_s=0.02)
     log.define(b"who")
-    log.append(b"a" * 60).wait(10)
-    log.append(b"b").wait(10)  # sealed by age, while nothing comes
+    log.append(b"a" * 60).wait(120)
+    log.append(b"b").wait(120)  # sealed by age, while nothing comes
     while list(Path(log.folder).glob("*.open")):
         threading.Event().wait(0.005)
     log.close()

@@ -34,7 +34,7 @@ def test_rows_and_times(engine: sa.Engine, tmp_path: Path, model: LoggedModel, n
         at = micros(now + dt.timedelta(hours=number))
         commit = writer.append(f"e{number}", at, [[number, "1"], [None, None]], [True, False], [[0.1, 0.9], [0.8, 0.2]])
         assert commit is not None
-        commit.wait(10)
+        commit.wait(120)
     writer.close()
     move_all(engine, tmp_path / "log", now)
     whole = read_window(engine, KEY)
@@ -101,7 +101,7 @@ def test_personal_cells_and_keys_are_hashed_or_dropped_before_they_are_written(
     rows = [{"age": 61, "zip": "ZIP-8001", "name": "Jane"}, {"age": 62, "zip": "ZIP-8001", "name": "Joe"}]
     commit = writer.append("e", micros(now), rows, [True, False], keys=["patient-17", None])
     assert commit is not None
-    commit.wait(10)
+    commit.wait(120)
     for secret in (b"ZIP", b"Jane", b"patient", b"61"):
         assert not any(secret in path.read_bytes() for path in (tmp_path / "log").rglob("*.*"))
     writer.close()

@@ -79,7 +79,7 @@ class Service:
         return self
 
     def get(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=180)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -99,7 +99,7 @@ class Service:
 
     def until(self, what: Callable[[], Any]) -> Any:
         """The first true answer."""
-        end = time.monotonic() + 120
+        end = time.monotonic() + 240
         while not (found := what()):
             assert self.process is not None
             assert self.process.poll() is None, self.errors.read_text()
@@ -115,7 +115,7 @@ class Service:
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(60)
+        return self.process.wait(180)
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -149,6 +149,10 @@ class Receiver:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/told"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def by_id(self) -> dict[str, dict[str, Any]]:
+        """In the order in which they came first: an event may come again."""
+        return {event["id"]: event for event in list(self.events)}
 
     def close(self) -> None:
         self._server.shutdown()
