@@ -19,13 +19,20 @@ if TYPE_CHECKING:
 FILE = click.argument("file", type=click.Path(path_type=Path))
 
 
-@click.group("tune")
+@click.group(
+    "tune",
+    epilog="""\b
+Examples:
+  kubeloop tune lint experiment.yaml
+  kubeloop tune run experiment.yaml --seed 7""",
+)
 def command() -> None:
     """Check a Katib Experiment, and run one on this machine. A contract's own search runs with `kubeloop run`."""
 
 
 @command.command(
     "lint",
+    short_help="Say what is wrong with an Experiment; send nothing.",
     epilog="""\b
 Examples:
   kubeloop tune lint experiment.yaml
@@ -71,6 +78,7 @@ def _list(findings: "list[Finding]", *, err: bool = False) -> None:
 
 @command.command(
     "run",
+    short_help="Run an Experiment's trials as processes here.",
     epilog="""\b
 Examples:
   kubeloop tune run experiment.yaml
