@@ -15,8 +15,11 @@ from kubeloop.cluster.pods import Symptom, symptoms
 from kubeloop.errors import PermanentError, TransientError
 
 POLL_S = 1.0
-CONTROLLER_S = 60.0
-"""How long KServe's controller may take to act; it needs a second."""
+CONTROLLER_S = 120.0
+"""How long KServe's controller may take to act: a second, and a minute after it has lost the API server or its node."""
+
+_AWAY_S = 5.0
+"""A look that takes so long has waited for the API server; what others did not do meanwhile is not held against them."""
 
 STALE_S = 10.0
 """For how long a word of the InferenceService may still be about what was applied before."""
@@ -115,10 +118,14 @@ def follow(api: Api, name: str, revision: str, deadline_s: float) -> float:
         PermanentError: It will never serve; with the reason and the container's last lines.
         TransientError: It does not yet, and the time is over.
     """
-    began = time.monotonic()
+    began = there = time.monotonic()
     while True:
+        asked = time.monotonic()
+        seen = look(api, name, revision)
         waited = time.monotonic() - began
-        verdict = judge(look(api, name, revision), revision, waited)
+        if time.monotonic() - asked > _AWAY_S:
+            there = time.monotonic()
+        verdict = judge(seen, revision, time.monotonic() - there)
         if verdict.done:
             return waited
         if verdict.stopped is not None:

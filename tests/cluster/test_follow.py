@@ -4,6 +4,7 @@ import copy
 
 import pytest
 
+from kubeloop.cluster import follow
 from kubeloop.cluster.drift import drift
 from kubeloop.cluster.follow import Seen, judge
 
@@ -131,9 +132,36 @@ def test_a_webhook_that_is_away_is_waited_for_and_named_after_a_minute():
     assert reason(seen, 61.0) == f"a webhook that judges its pods has not answered for 60 s: {said}"
 
 
-def test_a_controller_that_does_nothing_is_named_after_a_minute():
-    assert reason(Seen({"spec": {}}, None), 59.0) is None
-    assert "KServe's controller has not acted" in reason(Seen({"spec": {}}, None), 61.0)
+def test_a_controller_that_does_nothing_is_named_after_two_minutes():
+    assert reason(Seen({"spec": {}}, None), 119.0) is None
+    assert "KServe's controller has not acted" in reason(Seen({"spec": {}}, None), 121.0)
+
+
+class Clock:
+    """A clock that goes on when somebody waits."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+def test_what_the_controller_did_not_do_while_the_server_was_away_is_not_held_against_it(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(follow, "time", clock)
+    seen = [Seen(SERVING, None), Seen(SERVING, None), Seen(SERVING, deployment())]
+    waits = [90.0, 90.0, 0.0]  # the first two looks wait for a server that restarts
+
+    def look(*_):
+        clock.sleep(waits.pop(0))
+        return seen.pop(0)
+
+    monkeypatch.setattr(follow, "look", look)
+    assert follow.follow(None, "heart", REVISION, 600.0) == 182.0
 
 
 def test_whoever_was_overtaken_or_deleted_is_told():

@@ -149,7 +149,7 @@ def test_a_namespace_without_rights(place, operator, digests):
 
 def test_other_namespaces_secrets_and_verbs_are_denied(place, operator):
     denied = [("get", "", "secrets"), ("list", "", "secrets"), ("get", "", "configmaps"), ("create", "", "pods")]
-    denied += [("delete", "", "pods"), ("create", "", "pods/exec"), ("patch", "apps", "deployments")]
+    denied += [("delete", "", "pods"), ("create", "", "pods/exec"), ("patch", "apps", "statefulsets")]
     denied += [("deletecollection", "serving.kserve.io", "inferenceservices"), ("get", "", "services")]
     denied += [("create", "rbac.authorization.k8s.io", "rolebindings")]
     assert [what for what in denied if operator.may(*what)] == []
