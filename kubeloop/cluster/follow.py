@@ -19,7 +19,7 @@ CONTROLLER_S = 120.0
 """How long KServe's controller may take to act: a second, and a minute after it has lost the API server or its node."""
 
 _AWAY_S = 5.0
-"""A look that takes so long has waited for the API server; what others did not do meanwhile is not held against them."""
+"""A look that takes so long has waited for the API server; what others did not do meanwhile does not count."""
 
 STALE_S = 10.0
 """For how long a word of the InferenceService may still be about what was applied before."""
