@@ -85,15 +85,17 @@ def binary_event(headers: Mapping[bytes, bytes], body: bytes, now: int) -> Event
         missing = next(word for word in _REQUIRED if f"ce-{word}".encode() not in headers)
         raise NotAnEventError(f"the header Ce-{missing.title()} is missing; send a CloudEvent, as KServe's logger does")
     metadata = get(b"ce-metadata", b"")
-    return _event(
-        _KINDS.get(kind, 0),
-        _text(name),
-        _who(get(b"ce-namespace", b""), get(b"ce-inferenceservicename", b""), get(b"ce-component", b"")),
+    number, event_id = _KINDS.get(kind, 0), _text(name)
+    who = _who(get(b"ce-namespace", b""), get(b"ce-inferenceservicename", b""), get(b"ce-component", b""))
+    _refuse_unusable(number, event_id, who)
+    return Event(
+        number,
+        who,
+        event_id,
         _moment(get(b"ce-time", b"").decode("latin-1"), now),
         _version(get(b"ce-annotations", b"")),
         _metadata(metadata) if len(metadata) > 2 else _NOTHING,
         body,
-        None,
     )
 
 
@@ -123,11 +125,12 @@ def structured_event(document: Any, now: int) -> Event:
         return value if isinstance(value, str) else ""
 
     who = (text("namespace"), text("inferenceservicename"), text("component") or "predictor")
+    _refuse_unusable(KINDS.get(document["type"], 0), document["id"], who)
     metadata = text("metadata").encode("utf-8")
-    return _event(
-        KINDS.get(document["type"], 0),
-        document["id"],
+    return Event(
+        KINDS[document["type"]],
         who,
+        document["id"],
         _moment(text("time"), now),
         _version(text("annotations").encode("utf-8")),
         _metadata(metadata) if metadata else _NOTHING,
@@ -136,23 +139,13 @@ def structured_event(document: Any, now: int) -> Event:
     )
 
 
-def _event(
-    kind: int,
-    event_id: str,
-    who: tuple[str, str, str],
-    at: int | None,
-    version: str,
-    metadata: Mapping[str, str],
-    body: bytes,
-    document: Any,
-) -> Event:
+def _refuse_unusable(kind: int, event_id: str, who: tuple[str, str, str]) -> None:
     if not kind:
         raise UnusableError("other_type")
     if not event_id or len(event_id) > ID_CHARACTERS or "\0" in event_id:
         raise UnusableError("bad_id")
     if not who[0] or not who[1]:
         raise UnusableError("no_service")
-    return Event(kind, who, event_id, at, version, metadata, body, document)
 
 
 def header_length(event: Event) -> int | None:

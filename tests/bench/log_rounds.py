@@ -15,6 +15,7 @@ from kubeloop.monitoring.log.models import LoggedColumn, LoggedModel
 from kubeloop.monitoring.log.segments import SegmentFiles
 from kubeloop.serving.sink_events import binary_event
 from kubeloop.serving.sink_intake import Intake, Service
+from kubeloop.serving.sink_process import collect_seldom
 
 IN_FLIGHT = 256
 """Events that wait for one sync, as under load."""
@@ -50,6 +51,7 @@ def main(rounds: int, events: int, folder: Path) -> None:
     services = [Service(namespace="default", service="heart", models=(model,))]
     intake = Intake(log, services, None, lambda: time.time_ns() // 1000)
     process = psutil.Process()
+    collect_seldom()
     for number in range(rounds):
         raw = [
             list(

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,7 @@ import pytest
 
 from kubeloop.monitoring.log.models import LoggedModel
 from kubeloop.monitoring.log.moving import move_all
+from kubeloop.serving import process as predictors
 from kubeloop.site import laptop
 from kubeloop.store import open_engine
 from tests.bench.slow_sink import MODEL
@@ -25,6 +27,7 @@ from tests.monitoring.log.crowd import ASK, stored
 from tests.monitoring.log.servers import Postgres
 from tests.monitoring.log.sinks import REQUEST, Client, SinkProcess, agent_headers, outcomes
 from tests.monitoring.log.test_killed import kill_database, kill_sink
+from tests.packaging import models
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
 HERE = Path(__file__).parent
@@ -32,7 +35,8 @@ EVENTS = int(os.environ.get("BENCH_LOG_EVENTS", "1000000"))
 ROUND = 20_000
 OVERLOAD_S = float(os.environ.get("BENCH_LOG_OVERLOAD_S", "60"))
 KILLS = int(os.environ.get("BENCH_LOG_KILLS", "200"))
-WAITING = 8
+WAITING = 16
+"""Requests that the flooded sink lets wait for its disk, and clients that its capacity is measured with."""
 OVER = 8.7
 """870% over capacity is 9.7 times the capacity."""
 
@@ -122,6 +126,7 @@ def postgres() -> Iterator[Postgres]:
 
 
 def test_a_sink_offered_870_percent_over_its_capacity(tmp_path: Path) -> None:
+    """A predictor answers beside it: neither its answers nor what they cost it may change while the sink is flooded."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(2048)
@@ -132,11 +137,13 @@ def test_a_sink_offered_870_percent_over_its_capacity(tmp_path: Path) -> None:
         "tests.bench.slow_sink",
         str(listener.fileno()),
         str(tmp_path / "log"),
-        "0.1",
-        "16",
+        "0.2",
+        str(WAITING),
     ]
     process = subprocess.Popen(command, pass_fds=[listener.fileno()], cwd=HERE.parents[1])
+    predictor = predictors.start(models.package(tmp_path / "model"), "heart", tmp_path / "predictor.log", tmp_path)
     try:
+        predictors.wait_ready(predictor)
         with Client(port, timeout_s=60) as client:
             assert client.get("/health/ready")[0] == 200
         took = asyncio.run(_offer(port, "capacity", WAITING, None, 5.0))
@@ -144,11 +151,18 @@ def test_a_sink_offered_870_percent_over_its_capacity(tmp_path: Path) -> None:
         offered = 1.1 * capacity * (1 + OVER)  # a busy machine sends some of it too late to count
         memory = psutil.Process(process.pid).memory_info().rss
         acknowledged: set[str] = set()
-        found = asyncio.run(_offer(port, "flood", 160, offered, OVERLOAD_S, acknowledged))
+        calm = asyncio.run(_asked(predictor, OVERLOAD_S / 4))
+
+        async def both() -> tuple[Counter[int], Asked]:
+            flood = _offer(port, "flood", 160, offered, OVERLOAD_S, acknowledged)
+            return await asyncio.gather(flood, _asked(predictor, OVERLOAD_S))
+
+        found, flooded = asyncio.run(both())
         grown = (psutil.Process(process.pid).memory_info().rss - memory) / 2**20
         with Client(port) as client:
             counted = outcomes(client)
     finally:
+        predictors.stop(predictor)
         process.terminate()
         process.wait(60)
         listener.close()
@@ -162,6 +176,11 @@ def test_a_sink_offered_870_percent_over_its_capacity(tmp_path: Path) -> None:
         f"\ncapacity {capacity:.0f}/s, offered {sent / OVERLOAD_S:.0f}/s ({over:.0%} over) for {OVERLOAD_S:.0f} s: "
         f"{found[202]:,} acknowledged, {found[503]:,} refused, memory {grown:+.1f} MB"
     )
+    for word, each in (("calm", calm), ("flooded", flooded)):
+        print(
+            f"predictor, sink {word}: {each.requests} answers, {each.cpu_us:.0f} us of its CPU each, "
+            f"median {each.median_ms:.2f} ms, p99 {each.p99_ms:.2f} ms (the flood's clients take a core of two)"
+        )
     assert found.keys() == {202, 503}
     assert acknowledged <= kept
     assert counted["over_capacity"] == found[503]
@@ -169,6 +188,36 @@ def test_a_sink_offered_870_percent_over_its_capacity(tmp_path: Path) -> None:
     assert found[202] / OVERLOAD_S > 0.5 * capacity, "a flood does not stop the work"
     assert grown < 20
     assert over >= OVER
+    assert flooded.cpu_us <= 1.5 * calm.cpu_us
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a predictor's answers took; every one of them was 200."""
+
+    requests: int
+    cpu_us: float
+    median_ms: float
+    p99_ms: float
+
+
+async def _asked(predictor: predictors.Predictor, seconds: float) -> Asked:
+    """Ask a hundred times a second, on one connection."""
+    body = json.dumps({"instances": [[63, True, "some"]]}).encode()
+    head = f"POST /v1/models/heart:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    reader, writer = await asyncio.open_connection(predictors.HOST, predictor.port)
+    process, took, ends = psutil.Process(predictor.process.pid), list[float](), time.monotonic() + seconds
+    before = sum(_cpu(one) for one in (process, *process.children(recursive=True)))
+    while (begun := time.monotonic()) < ends:
+        writer.write(head + body)
+        assert await _status(reader) == 200
+        took.append(time.monotonic() - begun)
+        await asyncio.sleep(max(0.0, begun + 0.01 - time.monotonic()))
+    used = sum(_cpu(one) for one in (process, *process.children(recursive=True))) - before
+    writer.close()
+    return Asked(
+        len(took), used / len(took) * 1e6, statistics.median(took) * 1e3, statistics.quantiles(took, n=100)[-1] * 1e3
+    )
 
 
 async def _offer(
