@@ -30,6 +30,8 @@ from kubeloop.site.processes import child_environment, end_orphans
 End = Literal["goal", "trials", "failed", "space"]
 _LOOK_S = 0.25
 """How often a metrics file or a Prometheus endpoint is looked at while its trial runs."""
+_SCRAPE_S = 5.0
+"""How long an endpoint may take to answer; nothing else runs beside such a trial that would wait for it."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,10 @@ class _Work:
             running.look_at_file()
         elif running.collector.kind == "PrometheusMetric":
             place = f"http://127.0.0.1:{running.collector.port}{running.collector.path}"
-            with suppress(urllib.error.URLError, OSError, ValueError), urllib.request.urlopen(place, timeout=1) as page:
+            with (
+                suppress(urllib.error.URLError, OSError, ValueError),
+                urllib.request.urlopen(place, timeout=_SCRAPE_S) as page,
+            ):
                 read_prometheus(page.read(1_000_000).decode("utf-8", errors="replace"), running.readings)
 
     def _close(self, number: int) -> None:
