@@ -11,7 +11,7 @@ from urllib.parse import quote
 from kubeloop.scoring.errors import Unscorable
 from kubeloop.serving.batching import Batcher
 from kubeloop.serving.fast import Codec, Rows, Scorer, Scores
-from kubeloop.serving.gate import Gate
+from kubeloop.serving.gate import BusyError, Gate
 from kubeloop.serving.request_log import RequestLog
 from kubeloop.serving.tally import Tally
 from kubeloop.serving.wire import dump
@@ -78,7 +78,8 @@ class Front:
         gate: Says when a request came too late.
         tally: Where answers are counted.
         log: Where they get a line.
-        submit: Runs work in the scoring thread and hands its result to a callback on the event loop.
+        submit: Runs work in the scoring thread and hands its result to a callback on the event loop; raises a BusyError
+            where too much waits there.
     """
 
     def __init__(
@@ -178,7 +179,10 @@ class Front:
         scorer = self._scorer
         if len(body) > INLINE:
             score = self._batcher.predict if scorer is None else scorer.score_rows
-            self._submit(lambda: self._aside(head, body, arrived, score), finish)
+            try:
+                self._submit(lambda: self._aside(head, body, arrived, score), finish)
+            except BusyError:
+                return self.turned_away(head, arrived)
             return None
         if (made := self._plainest(head, body)) is not None:
             return self._told(head, *made, arrived)

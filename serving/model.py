@@ -135,8 +135,8 @@ class PackageModel(Model):  # type: ignore[misc]
         """Whether it is loaded; kserve calls this on the event loop for a model that is not ready."""
         return bool(self.ready)
 
-    async def run(self, work: Callable[[], Any]) -> Any:
-        """Run work in the scoring thread, so that no body, however large, holds up the health check.
+    def begin(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":
+        """Begin work in the scoring thread, so that no body, however large, holds up the health check.
 
         Raises:
             BusyError: Too much waits there already.
@@ -152,10 +152,17 @@ class PackageModel(Model):  # type: ignore[misc]
             finally:
                 took_s = perf_counter() - began
 
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self.pool, timed)
-        finally:
-            self._line.leave(took_s)
+        begun = asyncio.get_running_loop().run_in_executor(self.pool, timed)
+        begun.add_done_callback(lambda _: self._line.leave(took_s))
+        return begun
+
+    async def run(self, work: Callable[[], Any]) -> Any:
+        """What comes of work in the scoring thread.
+
+        Raises:
+            BusyError: As `begin`.
+        """
+        return await self.begin(work)
 
     def reply(self, body: bytes, json_length: int | None, *, v2: bool) -> Reply:
         """Answer a body; in V2 its first `json_length` bytes are JSON and binary tensors follow; None: all is JSON.

@@ -127,7 +127,7 @@ def front_of(model: PackageModel, tally: Tally, log: RequestLog, loop: asyncio.A
     batcher = Batcher(model.predict_rows, model.pool, loop, gate.budget_s)
 
     def submit(work: Callable[[], bytes | None], finish: Finish) -> None:
-        loop.run_in_executor(model.pool, work).add_done_callback(lambda made: finish(made.result()))
+        model.begin(work).add_done_callback(lambda made: finish(None if made.cancelled() else made.result()))
 
     return Front(model.name, model.codec, model.scorer, batcher, gate, tally, log, submit)
 

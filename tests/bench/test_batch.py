@@ -18,12 +18,11 @@ ROUNDS = 2
 WANTED = {"LR": 2.0, "HGB": 3.0, "RF": 1.0}
 
 
-def _chunks(name: str, source: Path, out: Path) -> None:
+def _chunks(pipeline: Any, source: Path, out: Path) -> None:
     """What a person writes: read, predict and write 100,000 rows at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pipeline = fitted(name)
     writer: Any = None
     with pq.ParquetFile(source) as file:
         for batch in file.iter_batches(100_000):
@@ -39,23 +38,25 @@ def _chunks(name: str, source: Path, out: Path) -> None:
     writer.close()
 
 
-def _planned(name: str, source: Path, out: Path) -> None:
+def _planned(pipeline: Any, source: Path, out: Path) -> None:
     from kubeloop.scoring.batch import score_file
     from kubeloop.scoring.compile import compile_plan
     from kubeloop.scoring.scorer import Scorer
 
     from .scoring_models import Model
 
-    plan = compile_plan(fitted(name), SCHEMA)
+    plan = compile_plan(pipeline, SCHEMA)
     score_file(Model(), Scorer(plan, SCHEMA), source, out)
 
 
-def side(which: str, name: str, folder: str) -> None:
-    """One side in a process of its own; prints CPU seconds of the scoring and the peak of memory."""
-    fitted(name)  # fitting is not scoring
+def side(which: str, folder: str) -> None:
+    """One side in a process of its own, which has not fitted; prints CPU seconds of the scoring and peak of memory."""
+    import joblib
+
+    pipeline = joblib.load(Path(folder) / "model.joblib")
     work = {"pandas": _chunks, "plan": _planned}[which]
     before = resource.getrusage(resource.RUSAGE_SELF)
-    work(name, Path(folder) / "in.parquet", Path(folder) / f"{which}.parquet")
+    work(pipeline, Path(folder) / "in.parquet", Path(folder) / f"{which}.parquet")
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     print(json.dumps({"cpu": cpu, "peak_mb": after.ru_maxrss / 1024}))
@@ -65,12 +66,15 @@ def side(which: str, name: str, folder: str) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_million_rows(name: str, tmp_path: Path, root: Path) -> None:
+    import joblib
+
     made_table(ROWS, 7).to_parquet(tmp_path / "in.parquet", index=False)
+    joblib.dump(fitted(name), tmp_path / "model.joblib")
     ratios = []
     for _ in range(ROUNDS):
         found = {}
         for which in ("pandas", "plan"):
-            code = f"from tests.bench.test_batch import side; side({which!r}, {name!r}, {str(tmp_path)!r})"
+            code = f"from tests.bench.test_batch import side; side({which!r}, {str(tmp_path)!r})"
             done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
             found[which] = json.loads(done.stdout)
         ratios.append(found["pandas"]["cpu"] / found["plan"]["cpu"])

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kubeloop.serving.gate import BusyError, Line
+
 ROW = {"age": 61.5, "dose": 0.25, "ward": "north", "smoker": True}
 OTHER = {"age": 30.0, "dose": None, "ward": "south", "smoker": False}
 VALUES = list(ROW.values())
@@ -199,6 +201,21 @@ def test_a_large_body_is_scored_aside(fast: Any) -> None:
     given = talk(fast.port, [raw(V1, body) + WHOLE], 2)
     assert len(json.loads(given[0][4:])["predictions"]) == 2000
     assert given[1].startswith(b"200")
+
+
+def test_a_large_body_is_turned_away_where_too_many_wait_for_the_scoring_thread(
+    fast: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(line: Line, budget_s: float) -> None:
+        raise BusyError
+
+    body = json.dumps({"instances": [ROW] * 2000}).encode()
+    monkeypatch.setattr(Line, "enter", full)
+    given = fast.post(V1, body)
+    assert (given.status_code, given.headers["retry-after"]) == (503, "1")
+    assert fast.post(V1, BODY).status_code == 200  # a small one needs no thread
+    monkeypatch.undo()
+    assert fast.post(V1, body).status_code == 200
 
 
 def test_above_capacity_requests_are_turned_away_at_once(fast: Any, monkeypatch: pytest.MonkeyPatch) -> None:
