@@ -100,6 +100,7 @@ class MonitorSection(Strict):
     id: tuple[str, ...]
     group: str | None
     time: str | None
+    site: str | None = None
     target: Target
     blocks: str | None
     bounds: dict[str, tuple[float | None, float | None]]
@@ -210,6 +211,7 @@ def sections_of(contract: Contract) -> Sections:
             id=c.data.id,
             group=c.data.group,
             time=c.data.time,
+            site=c.data.site,
             target=c.target,
             blocks=c.monitoring.detectors.blocks or c.gate.blocks,
             bounds=_bounds(c.data),

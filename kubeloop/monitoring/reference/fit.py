@@ -26,6 +26,7 @@ from kubeloop.monitoring.reference.family import Family, fit_family
 from kubeloop.monitoring.reference.null import Blocks, alone, blocks_by
 from kubeloop.monitoring.reference.profile import LOSS, RESIDUAL, Profile
 from kubeloop.monitoring.reference.signals import Signal
+from kubeloop.monitoring.reference.sites import sites_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +67,7 @@ class Training:
         bounds: By column: what the contract allows at least and at most.
         unseen: Whether no answer is of a model that has learned from its row; else losses are not watched, for they
             would be smaller than any to come.
+        places: (n,) object, the place that each row comes from, None where it is not known; or None.
     """
 
     table: "pa.Table | pd.DataFrame"
@@ -74,6 +76,7 @@ class Training:
     dependence: tuple[str, Ints] | None = None
     bounds: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
     unseen: bool = True
+    places: NDArray[Any] | None = None
 
 
 def fit_profile(model: Model, training: Training, detectors: Detectors, seed: int) -> Profile:
@@ -133,6 +136,7 @@ def fit_profile(model: Model, training: Training, detectors: Detectors, seed: in
         labels=labels,
         outliers=unusual.outliers,
         novel=unusual.novel,
+        sites=None if training.places is None else sites_of(training.places, encoded.codes),
         notes=tuple(_notes(family, labels, blocks, detectors, unusual)),
     )
 

@@ -13,7 +13,7 @@ from kubeloop.contract.sections import MonitorSection
 from kubeloop.digests import canonical_json, file_digest
 from kubeloop.evaluation.blocks import blocks_of
 from kubeloop.learning.answers import Answers, answer, class_array
-from kubeloop.learning.inputs import to_frame
+from kubeloop.learning.inputs import category_text, to_frame
 from kubeloop.learning.targets import labels_of, numbers_of
 from kubeloop.learning.training import HELD_OUT
 from kubeloop.monitoring.detectors.answers import Answered
@@ -43,7 +43,7 @@ def fit_reference(section: MonitorSection, model: Path, development: Path, out: 
     Returns:
         Facts: rows, dependence, blocks, engine, rate, confidence (share of such references that keep the rate), signals
         (how many), labels (likewise), columns, windows (rows; evidence: how many windows the null is worth; usual: the
-        share of alarms over all such references), notes, bytes.
+        share of alarms over all such references), notes, sites (places that live rows are likened to), bytes.
 
     Raises:
         InputError: The contract names a column that is not there.
@@ -96,7 +96,14 @@ def _training(section: MonitorSection, described: Mapping[str, Any], model: Path
         unseen=held,
         dependence=None if blocks is None else (name, blocks),
         bounds=section.bounds,
+        places=_places(section, table),
     )
+
+
+def _places(section: MonitorSection, table: "pd.DataFrame") -> NDArray[Any] | None:
+    if section.site is None or section.site not in table.columns:
+        return None
+    return np.array([category_text(value) for value in table[section.site]], dtype=object)
 
 
 def _held_out(model: Path, described: Mapping[str, Any]) -> Answers:
@@ -141,5 +148,6 @@ def _facts(profile: Profile, size: int) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "windows": [_window(null, profile.detectors.rate) for null in profile.inputs.nulls],
         "notes": list(profile.notes),
+        "sites": list(profile.sites.names) if profile.sites else [],
         "bytes": size,
     }

@@ -21,6 +21,7 @@ from kubeloop.monitoring.reference.bins import Bins
 from kubeloop.monitoring.reference.family import Family
 from kubeloop.monitoring.reference.null import Null
 from kubeloop.monitoring.reference.signals import Signal
+from kubeloop.monitoring.reference.sites import Sites
 
 FORMAT = 1
 PREDICTION = "model.prediction"
@@ -54,6 +55,7 @@ class Profile:
         outliers: Tells rows unlike any; None where it is switched off or there is no number column.
         novel: Tells rows of no known class; None likewise, and in regression.
         notes: What a person must know about what this reference cannot tell.
+        sites: The places that training rows come from; None where they are not known or one alone.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Profile:
     outliers: Centres | Forest | None = None
     novel: Centres | None = None
     notes: tuple[str, ...] = ()
+    sites: Sites | None = None
 
 
 def write_profile(profile: Profile, path: Path) -> None:
@@ -87,6 +90,8 @@ def profile_bytes(profile: Profile) -> bytes:
             document[each.name] = _family_document(value, each.name, arrays)
         elif isinstance(value, (Centres, Forest)):
             document[each.name] = _model_document(value, each.name, arrays)
+        elif isinstance(value, Sites):
+            document[each.name], arrays["sites.bins"] = list(value.names), value.bins.astype(np.int32)
         elif isinstance(value, Detectors):
             document[each.name] = value.model_dump(mode="json")
         else:
@@ -190,6 +195,8 @@ def _profile(document: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Pr
         made[name] = document[name] and _family(document[name], name, arrays)
     for name in ("outliers", "novel"):
         made[name] = document[name] and _model(document[name], name, arrays)
+    names = document.get("sites")  # profiles of the first release have none
+    made["sites"] = names and Sites(tuple(names), arrays["sites.bins"].astype(np.int64))
     for name in ("classes", "schema", "notes"):
         made[name] = tuple(document[name])
     return Profile(**{**made, "detectors": Detectors.model_validate(document["detectors"])})

@@ -1,6 +1,6 @@
 """Judge a window against a reference profile."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from kubeloop.monitoring.detectors.answers import Answered, loss_columns, prediction_columns
 from kubeloop.monitoring.detectors.protocol import Detector, detector_of
 from kubeloop.monitoring.detectors.rows import Rows, read_rows
-from kubeloop.monitoring.reference.bins import MISSING, Encoded, encode_columns, row_keys
+from kubeloop.monitoring.reference.bins import MISSING, Encoded, count, encode_columns, row_keys
 from kubeloop.monitoring.reference.family import Family, evenly
 from kubeloop.monitoring.reference.fit import encode_losses, outside_flags
 from kubeloop.monitoring.reference.profile import PREDICTION, PROBABILITY, Profile
@@ -112,8 +112,17 @@ class Judge:
         said = tuple(
             Said(one, one.corrected <= words.rate and one.effect >= least_effect[one.signal.share]) for one in answers
         )
+        notes += self._likened(family, part, said)
         notes += _strange(family, part, {signal.column for signal in family.signals if signal.kind == "drift"})
         return Verdict(size, null.size, said, unusual, tuple(notes), self._detector.name)
+
+    def _likened(self, family: Family, window: Encoded, said: Sequence[Said]) -> list[str]:
+        """Which place of training rows that drifted are most like: they may be of one that was not trained on."""
+        inputs = [one for one in said if one.answer.signal.kind == "drift" and one.answer.signal.group == "input"]
+        if self.profile.sites is None or not any(one.told for one in inputs):
+            return []
+        words = self.profile.sites.say(len(inputs), family.tests, count(window.codes), family.bins)
+        return [words] if words else []
 
 
 def _none(values: NDArray[Any]) -> bool:

@@ -14,6 +14,7 @@ from kubeloop.monitoring.reference.bins import MISSING, bin_numbers, count, enco
 from kubeloop.monitoring.reference.distances import distances
 from kubeloop.monitoring.reference.fit import Model, Training, fit_profile
 from kubeloop.monitoring.reference.profile import profile_bytes, read_profile_bytes
+from kubeloop.monitoring.reference.sites import sites_of
 from kubeloop.monitoring.windows.confirm import Memory, false_alarm_rate
 from kubeloop.monitoring.windows.judge import Judge
 from tests.monitoring.detectors.measure import clopper_pearson, words
@@ -236,3 +237,22 @@ def test_distances_of_bins_are_those_of_scipy_on_the_bins():
     assert cvm == pytest.approx(
         np.sqrt(cramervonmises_2samp(binned[0][1], binned[1][1]).statistic * (n + m) / (n * m)), abs=1e-9
     )
+
+
+def test_a_population_that_was_not_trained_on_is_told_at_once_and_one_that_was_is_named() -> None:
+    rng = np.random.default_rng(3)
+    table = world(rng, 3000)
+    places = np.array(["north", "south", None], dtype=object)[np.arange(3000) % 3]
+    table["x"] += 3.0 * (places == "south")
+    schema = tuple(schema_of(table, tuple(table.columns)))
+    training = Training(table, places=places)
+    fitted = fit_profile(Model("w", "regression", (), None, schema), training, words(200), 0)
+    judge = Judge(read_profile_bytes(profile_bytes(fitted)))
+    known = world(rng, 200)
+    strange = known.assign(x=known["x"] - 6.0, y=known["y"] - 6.0)
+    said = {name: judge.inputs(rows) for name, rows in (("known", known), ("strange", strange))}
+    assert said["known"].alarm, "training was a mixture"
+    assert any("these rows are most like north (mean distance 0.0" in note for note in said["known"].notes)
+    assert any("like no single place of training" in note for note in said["strange"].notes)
+    assert not any("place" in note for note in judge.inputs(table[:200]).notes), "nothing is told, nothing is likened"
+    assert sites_of(np.array(["one"] * 200 + ["few"] * 40, dtype=object), np.zeros((240, 1), np.int16)) is None
