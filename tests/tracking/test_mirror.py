@@ -5,7 +5,6 @@ import pytest
 
 from kubeloop.decisions import Check, decide
 from kubeloop.errors import RefusedError
-from kubeloop.site import laptop
 from kubeloop.site.processes import identity
 from kubeloop.tracking import mlflow_store
 from kubeloop.tracking.mirror import DONE, metrics, mirror, mirror_owed, parameters, tags
@@ -18,19 +17,12 @@ LATER = NOW + dt.timedelta(seconds=9)
 REFUSED = decide("data", [Check(name="rows", verdict="fail", reason="3 rows, 30 are asked")])
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mlflow")
-    mlflow_store.open_mirror(laptop(folder))
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def home(site, migrated, monkeypatch):
+def home(site, request, monkeypatch):
     for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "KUBELOOP_OWNER"):
         monkeypatch.delenv(name, raising=False)
     site.home.mkdir()
-    shutil.copy(migrated, site.home / "mlflow.db")
+    shutil.copy(request.getfixturevalue("mirror"), site.home / "mlflow.db")
     return site.home
 
 

@@ -9,28 +9,18 @@ import socket
 import pytest
 
 from kubeloop.errors import TransientError
-from kubeloop.site import laptop
-from kubeloop.tracking import mlflow_store
 from kubeloop.tracking.mlflow_store import Mirrored, log_whole_run, register_version, set_alias
 
 NOW = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory):
-    """An empty MLflow database: making one takes seconds, and most tests are not about that."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with mlflow_store._client(laptop(folder), "nothing"):
-        pass
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def mirror(site, migrated, monkeypatch):
+def mirror(mirror, site, monkeypatch):
+    """A site with the empty MLflow database of the session."""
     for name in ("MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     site.home.mkdir()
-    shutil.copy(migrated, site.home / "mlflow.db")
+    shutil.copy(mirror, site.home / "mlflow.db")
     return site
 
 

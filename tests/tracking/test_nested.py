@@ -1,6 +1,7 @@
 """Trials below their run, in a real MLflow."""
 
 import datetime as dt
+import shutil
 from pathlib import Path
 
 from kubeloop.site import laptop
@@ -8,8 +9,10 @@ from kubeloop.tracking.mlflow_store import Mirrored, _client, log_whole_run
 from kubeloop.tracking.nested import TRIAL, log_trials
 
 
-def test_trials_are_nested_runs_and_come_once(tmp_path: Path) -> None:
+def test_trials_are_nested_runs_and_come_once(tmp_path: Path, mirror: Path) -> None:
     site, now = laptop(tmp_path / "home"), dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    (tmp_path / "home").mkdir()
+    shutil.copy(mirror, tmp_path / "home" / "mlflow.db")
     parent = log_whole_run(site, Mirrored("r1", "ward", {}, {}, {}, now, now))
     trial = {"number": 0, "status": "Succeeded", "reason": "", "started": now.isoformat(), "seconds": 2.5}
     good = trial | {"parameters": {"C": "0.5"}, "metrics": {"roc_auc": 0.9}}
