@@ -7,6 +7,8 @@ import pytest
 from kubeloop.cluster import follow
 from kubeloop.cluster.drift import drift
 from kubeloop.cluster.follow import Seen, judge
+from kubeloop.errors import PermanentError
+from kubeloop.serving import on_cluster
 
 REVISION = "0123456789ab"
 SERVING = {
@@ -148,6 +150,26 @@ class Clock:
 
     def sleep(self, seconds):
         self.now += seconds
+
+
+def test_golden_requests_are_asked_again_until_the_services_proxies_know_the_new_pod(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(on_cluster, "time", clock)
+    said = [PermanentError("503 came", "see"), PermanentError("the old pod's answer came", "see"), 0.0]
+
+    def replay(*_):
+        answer = said.pop(0)
+        if isinstance(answer, PermanentError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(on_cluster, "replay_over", replay)
+    assert on_cluster.settled(None, "heart", None) == 0.0
+    assert clock.now == 2.0
+    said[:] = [PermanentError("still another answer", "see")] * 60
+    with pytest.raises(PermanentError, match="still another answer"):
+        on_cluster.settled(None, "heart", None)
+    assert clock.now == pytest.approx(2.0 + on_cluster.SETTLE_S, abs=1.5)
 
 
 def test_what_the_controller_did_not_do_while_the_server_was_away_is_not_held_against_it(monkeypatch):

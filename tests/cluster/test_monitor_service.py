@@ -1,8 +1,10 @@
 """The detector service of a model: its objects, the lint, and what a cluster that refuses or fails makes of it."""
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,13 @@ from kubeloop.cluster.monitor_service import LOG_KEY, NETWORK_POLICY, SERVICE, m
 from kubeloop.contract import sections_of
 from kubeloop.errors import InputError, PermanentError, TransientError
 from kubeloop.monitoring.log.privacy import SECRET
+from kubeloop.monitoring.log.windows import WindowKey
 from kubeloop.monitoring.reference.fitting import fit_reference
 from kubeloop.packaging.build import build
 from kubeloop.packaging.store import publish
+from kubeloop.packaging.verify import verify
 from kubeloop.serving.attaching import attach
+from kubeloop.serving.monitor_process import watched_of
 from kubeloop.serving.sink_process import Services
 from kubeloop.site.model import Cluster, ObjectStore, Site, laptop
 from tests.cluster.fake_cluster import FakeCluster
@@ -258,6 +263,18 @@ def test_what_is_acknowledged_lies_on_a_claim_of_its_own_that_is_never_deleted(c
     assert len(cluster.objects) == 5
     watching.unwatch(api, made)
     assert set(cluster.objects) == {("persistentvolumeclaims", "heart-monitor")}
+
+
+def test_detectors_read_the_packages_that_were_fetched_and_name_a_version_that_was_not(package, tmp_path):
+    here = in_s3()  # whose credential is nowhere: the store is not asked
+    manifest, digest = verify(package)
+    shutil.copytree(package, tmp_path / digest)
+    key = WindowKey(here.namespace, manifest.name, "predictor", digest)
+    watched = watched_of(here, frozenset(), key, tmp_path)
+    assert watched is not None
+    assert watched.judge.profile.detectors.window.rows == 1000
+    with pytest.raises(InputError, match=r"package b{12} of heart was expected in .*, and is not there"):
+        watched_of(here, frozenset(), replace(key, version="sha256-" + "b" * 64), tmp_path)
 
 
 def test_predictors_may_reach_the_store_that_their_packages_are_in():
