@@ -11,6 +11,9 @@ CAP = 10_000
 """A reference weighs as so many rows at most: else one row of an unseen category outweighs all others in chi-square."""
 
 
+Counted = NDArray[np.int64]
+
+
 def distances(tests: Sequence[Test], window: NDArray[np.int64], reference: NDArray[np.int64]) -> Floats:
     """Distances of many windows at once.
 
@@ -48,21 +51,23 @@ def pairs(tests: Sequence[Test], windows: NDArray[np.int64], references: NDArray
     found = np.empty((len(references), len(windows), len(tests)))
     for place, test in enumerate(tests):
         some, held = windows[:, place], references[:, place]
+        used = _used(some, held)
         if test == "ks":  # by far the most frequent: half the bytes, and what all pairs share is done once
-            known = [np.cumsum(counts[:, :BINS], axis=-1, dtype=np.float32) for counts in (some, held)]
+            known = [np.cumsum(counts[:, : min(used, BINS)], axis=-1, dtype=np.float32) for counts in (some, held)]
             with np.errstate(invalid="ignore"):
                 one, other = (upto / upto[:, -1:] for upto in known)
             for number in range(len(held)):
                 found[number, :, place] = np.abs(one - other[number]).max(axis=-1)
         else:
-            used = max(2, int(np.flatnonzero(held.any(axis=0) | some.any(axis=0)).max(initial=0)) + 1)
-            used = min(used, UNSEEN + 1)
             for number in range(len(held)):
                 found[number, :, place] = _DISTANCES[test](some[:, :used], held[number, :used])
     return found
 
 
-Counted = NDArray[np.int64]
+def _used(window: Counted, reference: Counted) -> int:
+    """Bins up to the last that either side has a row in, `UNSEEN` the last of all; two at least."""
+    filled = [counts[..., : UNSEEN + 1].reshape(-1, UNSEEN + 1).any(axis=0) for counts in (window, reference)]
+    return max(2, int(np.flatnonzero(filled[0] | filled[1]).max(initial=0)) + 1)
 
 
 def _shares(counts: Counted) -> tuple[Floats, Floats]:
@@ -72,7 +77,8 @@ def _shares(counts: Counted) -> tuple[Floats, Floats]:
 
 
 def _ks(window: Counted, reference: Counted) -> Floats:
-    one, other = (np.cumsum(counts[..., :BINS], axis=-1) for counts in (window, reference))
+    used = min(_used(window, reference), BINS)
+    one, other = (np.cumsum(counts[..., :used], axis=-1, dtype=np.float64) for counts in (window, reference))
     with np.errstate(invalid="ignore"):
         return np.asarray(np.abs(one / one[..., -1:] - other / other[..., -1:]).max(axis=-1))
 

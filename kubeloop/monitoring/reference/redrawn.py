@@ -8,7 +8,7 @@ import numpy as np
 from kubeloop.monitoring.reference.bins import WIDTH, Encoded, Floats, Test
 from kubeloop.monitoring.reference.distances import pairs
 from kubeloop.monitoring.reference.null import CONFIDENCE, Blocks, Null, smallest_of
-from kubeloop.monitoring.reference.signals import Counts, Signal, count_window, floor_of, stack, statistics
+from kubeloop.monitoring.reference.signals import Counts, Signal, count_window, floor_of, repeats, stack, statistics
 
 REFERENCES = 40
 _WINDOWS = 400
@@ -85,7 +85,7 @@ def spread_of(
         rng: Draws.
     """
     references = world.references
-    windows = min(_MOST_WINDOWS, max(_WINDOWS, round(20 / rate)))
+    windows = min(_MOST_WINDOWS, max(_WINDOWS, round(10 / rate)))
     moved = _moved(signals, tests, references)
     found = np.empty((REFERENCES, windows))
     for first in range(0, windows, _AT_ONCE):
@@ -118,5 +118,4 @@ def _window(world: World, rng: np.random.Generator, size: int) -> Counts:
     """A window in which a row that was drawn twice counts twice, but does not repeat itself."""
     drawn = world.blocks.redraw(rng, size)
     window = count_window(world.rows.take(drawn))
-    again = len(drawn) - len(np.unique(drawn))
-    return replace(window, repeated=window.repeated - again)
+    return replace(window, repeated=window.repeated - repeats(drawn))

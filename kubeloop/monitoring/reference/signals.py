@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kubeloop.monitoring.reference.bins import MISSING, UNSEEN, Encoded, Floats, Ints, Test, count
 from kubeloop.monitoring.reference.distances import distances
@@ -80,9 +81,15 @@ def count_window(rows: Encoded) -> Counts:
     return Counts(
         count(rows.codes),
         rows.flags.sum(axis=0, dtype=np.int64),
-        np.array(len(rows) - len(np.unique(rows.keys)), dtype=np.int64),
+        np.array(repeats(rows.keys), dtype=np.int64),
         np.array(len(rows), dtype=np.int64),
     )
+
+
+def repeats(values: NDArray[Any]) -> int:
+    """How many equal an earlier one."""
+    ordered = np.sort(values)
+    return int(np.count_nonzero(ordered[1:] == ordered[:-1]))
 
 
 def stack(windows: Sequence[Counts]) -> Counts:
