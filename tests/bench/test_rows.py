@@ -1,6 +1,6 @@
 """Ten million rows through ingest and validate, against plain DuckDB and pandas doing the same rules in the same run.
 
-`BENCH_ROWS` makes it smaller. The CSV is made once, in the machine's folder for temporary files.
+And the memory of `split` over a wide table. `BENCH_ROWS` makes the first smaller. The CSV is made once, in the machine's folder for temporary files.
 """
 
 import importlib.util
@@ -56,3 +56,50 @@ def test_ingest_and_validate(table: Path, tmp_path: Path) -> None:
     assert ours["answers"] == found["duckdb 1"]["answers"] == found["pandas"]["answers"]
     assert ours["peak_gb"] < 0.7
     assert ours["seconds"] <= 1.5 * plain
+
+
+COLUMNS = 44
+SPLIT = """
+import resource, sys
+from pathlib import Path
+import numpy as np, pyarrow as pa
+from kubeloop.contract.sections import SplitSection
+from kubeloop.contract.splitting import Split
+from kubeloop.contract.target import Target
+from kubeloop.data.splitting import split
+from kubeloop.data.tables import staged, write_parts
+
+folder, rows, columns = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+
+def batches():
+    for start in range(0, rows, 50_000):
+        n = np.arange(start, min(start + 50_000, rows))
+        values = np.random.default_rng(start).random((columns, len(n)))
+        yield pa.record_batch({f"c{i}": each for i, each in enumerate(values)} | {"id": n, "y": n % 2})
+
+types = {f"c{i}": "number" for i in range(columns)} | {"id": "integer", "y": "integer"}
+if len(sys.argv) > 4:
+    with staged(folder) as partial:
+        write_parts(next(batches()).schema, batches(), partial, types)
+else:
+    target = Target(task="binary", column="y")
+    section = SplitSection(name="wide", id=("id",), target=target, split=Split(), seed=0)
+    facts = split(section, folder, folder.with_name(f"{folder.name}-d"), folder.with_name(f"{folder.name}-t"))
+    print(facts["test"] + facts["development"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_split_holds_a_small_part_of_the_rows_at_a_time(tmp_path: Path) -> None:
+    """A table three times as long takes a fraction of the further rows' bytes: what places them, and one column."""
+    peaks = {}
+    for rows in (400_000, 1_200_000):
+        words = [sys.executable, "-c", SPLIT, str(tmp_path / str(rows)), str(rows), str(COLUMNS)]
+        subprocess.run([*words, "make"], check=True)
+        said = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+        assert int(said[0]) == rows
+        peaks[rows] = int(said[1])
+        print(f"\nsplit of {rows:,} rows, {COLUMNS + 2} columns: {peaks[rows] / 1e6:,.0f} MB at most")
+    further = (1_200_000 - 400_000) * (COLUMNS + 2) * 8
+    grown = peaks[1_200_000] - peaks[400_000]
+    print(f"{grown / 1e6:.0f} MB more for {further / 1e6:.0f} MB of further rows")
+    assert grown < further / 2
