@@ -1,6 +1,7 @@
 """Ten million rows through ingest and validate, against plain DuckDB and pandas doing the same rules in the same run.
 
-And the memory of `split` over a wide table. `BENCH_ROWS` makes the first smaller. The CSV is made once, in the machine's folder for temporary files.
+And the memory of `split` over a wide table. `BENCH_ROWS` makes the first smaller; its CSV is made once, in the
+machine's folder for temporary files.
 """
 
 import importlib.util
