@@ -14,7 +14,6 @@ from concurrent.futures import Executor
 from time import perf_counter
 from typing import Any
 
-from kubeloop.errors import KubeloopError
 from kubeloop.serving.fast import Rows, Scores
 
 Done = Callable[[Scores | None], None]
@@ -31,7 +30,7 @@ class Batcher:
     """Collects rows on the event loop and scores them in the scoring thread.
 
     Args:
-        predict: Scores n rows; raises a KubeloopError when one of them is wrong.
+        predict: Scores n rows; raises when one of them is wrong.
         pool: The scoring thread.
         loop: The event loop on which all methods are called.
         budget_s: How long a batch may take: as long may what comes next have to wait.
@@ -114,7 +113,7 @@ class Batcher:
         began = perf_counter()
         try:
             together = self.predict([row for rows, _ in batch for row in rows])
-        except KubeloopError:
+        except Exception:  # noqa: BLE001 - a model may raise anything, and all who wait must hear of it
             # Somebody's row is wrong; the others shall not wait for it to be found.
             return [self._alone(rows) for rows, _ in batch], perf_counter() - began
         made: list[Scores | None] = []
@@ -127,7 +126,7 @@ class Batcher:
     def _alone(self, rows: Rows) -> Scores | None:
         try:
             return self.predict(rows)
-        except KubeloopError:
+        except Exception:  # noqa: BLE001 - the careful path says what it is
             return None
 
 

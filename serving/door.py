@@ -4,11 +4,14 @@ kserve answers many mistakes of clients with 500, tells the model's internals an
 """
 
 import asyncio
+import logging
 import re
+import traceback
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from email.message import Message
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +31,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+_LOG = logging.getLogger("kserve.kubeloop")  # beneath the one that the server sets up
 
 MAX_BODY = 64 * 2**20
 """Bytes of a body, also after decompression."""
@@ -116,6 +121,9 @@ class Door:
             made = _Made(wire.dump((wire.v2_error if v2 else wire.v1_error)(error)), _JSON, 400)
         except KubeloopError as error:
             made = _Made(wire.dump({"error": error.problem}), _JSON, 500)
+        except Exception as error:  # noqa: BLE001 - a model may raise anything
+            made = _Made(wire.dump({"error": "the model failed on this request"}), _JSON, 500)
+            _say_where(error)
         request_id = _request_id(scope) or self.new_id()
         if path.endswith((":predict", "/infer")):
             protocol, seconds = "v2" if v2 else "v1", perf_counter() - began
@@ -193,6 +201,12 @@ def _request_id(scope: Scope) -> bytes:
     """The client's own, where it can be sent back."""
     found = next((value for key, value in scope["headers"] if key == REQUEST_ID.encode()), b"")
     return found if ID.fullmatch(found) else b""
+
+
+def _say_where(error: Exception) -> None:
+    """Class and place of a failure that nobody foresaw; its message may quote a row."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    _LOG.error("a request failed with %s at %s:%d", type(error).__name__, Path(last.filename).name, last.lineno)
 
 
 class _Gone(Exception):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import orjson
@@ -30,6 +30,9 @@ from kubeloop.serving.fast import Codec, Rows, Scorer, Scores
 from kubeloop.serving.gate import SHARE, BusyError, Line
 from kubeloop.serving.predictor import mode_of
 from kubeloop.serving.trial import hold
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass
@@ -261,7 +264,7 @@ class PackageModel(Model):  # type: ignore[misc]
         package = self.package
         with PREDICT_HIST_TIME.labels(**get_labels(self.name)).time():
             frame = to_frame(rows, package.schema)
-            answers = answer(package.load(), frame, package.classes, cast(Task, package.task))
+            answers = self._answers(frame)
         return answers, Reply(None, len(frame), self.codec.rules.outside_frame(frame))
 
     def predict_rows(self, rows: Rows) -> Scores:
@@ -270,7 +273,36 @@ class PackageModel(Model):  # type: ignore[misc]
         Raises:
             InputError: A cell is wrong.
         """
-        return scores_of(self.package.predict(list(rows)))
+        return scores_of(self._answers(to_frame(list(rows), self.package.schema)))
+
+    def _answers(self, frame: "pd.DataFrame") -> Answers:
+        """Answers of scikit-learn to a frame that fits the schema.
+
+        Raises:
+            InputError: The model cannot take a row all the same: a forest computes in 32 bits, and has no infinity.
+        """
+        package = self.package
+        estimator, task = package.load(), cast(Task, package.task)
+
+        def refuses(first: int, end: int) -> bool:
+            try:
+                answer(estimator, frame.iloc[first:end], package.classes, task)
+            except ValueError:
+                return True
+            return False
+
+        try:
+            return answer(estimator, frame, package.classes, task)
+        except ValueError as error:
+            first, end = 0, len(frame)
+            while end - first > 1:  # scikit-learn does not say which row
+                middle = (first + end) // 2
+                first, end = (first, middle) if refuses(first, middle) else (middle, end)
+            raise InputError(
+                f"row {end}: the model cannot take its values: a number is too large, or a value of a kind it lacks",
+                "give values of the size and kind that the model was trained on",
+                row=end,
+            ) from error
 
     def _from_kserve(self, payload: InferRequest) -> InferResponse:
         inputs = [

@@ -25,6 +25,8 @@ class Model:
     def __call__(self, rows: Rows) -> Scores:
         assert self.go.wait(60)
         self.sizes.append(len(rows))
+        if any(row[0] == "boom" for row in rows):
+            raise ZeroDivisionError
         if any(isinstance(row[0], str) for row in rows):
             raise InputError("a number was expected", "send one")
         return [[row[0] * 2.0] for row in rows]
@@ -109,6 +111,13 @@ def test_a_wrong_row_keeps_nobody_else_from_an_answer() -> None:
     model = Model()
     assert asked(model, [1.0, "text", 3.0]) == [[[[2.0]], None, [[6.0]]]]
     assert model.sizes == [3, 1, 1, 1]
+
+
+def test_a_model_that_breaks_on_a_row_answers_the_others_and_whoever_comes_next() -> None:
+    model = Model()
+    assert asked(model, [1.0, "boom", 3.0]) == [[[[2.0]], None, [[6.0]]]]
+    model.go.clear()
+    assert asked(model, ["boom"], [4.0], hold=True) == [[None], [[[8.0]]]]
 
 
 def test_what_would_wait_too_long_is_turned_away_and_a_lone_request_never() -> None:
