@@ -53,7 +53,7 @@ def watch_section(
 
 def _promise(rate: float | None, confidence: float | None) -> str | None:
     if rate is None or confidence is None:
-        return None if rate is None else f"{percent(rate)} at most"
+        return None if rate is None else f"{percent(rate)} at most, on average over references like this one"
     return f"{percent(rate)} at most, against {percent(confidence)} of references like this one"
 
 

@@ -23,7 +23,7 @@ from kubeloop.monitoring.reference.bins import (
     row_keys,
 )
 from kubeloop.monitoring.reference.family import Family, fit_family
-from kubeloop.monitoring.reference.null import Blocks, alone, blocks_by
+from kubeloop.monitoring.reference.null import ENOUGH, Blocks, alone, blocks_by
 from kubeloop.monitoring.reference.profile import LOSS, RESIDUAL, Profile
 from kubeloop.monitoring.reference.signals import Signal
 from kubeloop.monitoring.reference.sites import sites_of
@@ -232,9 +232,14 @@ def _notes(family: Family, labels: Family | None, blocks: Blocks, detectors: Det
     least = min((null.least for null in family.nulls), default=0.0)
     if family.nulls and least > detectors.rate:
         notes.append(
-            f"{blocks.count} blocks ({blocks.name}) cannot show a rate of false alarms below {least:.3f} for nine of "
-            f"ten such references, and {detectors.rate:g} is asked: no signal can be told; "
-            "give more training rows or a higher rate"
+            f"{blocks.count} blocks ({blocks.name}) cannot show a rate of false alarms below {least:.3f}, and "
+            f"{detectors.rate:g} is asked: no signal can be told; give more training rows or a higher rate"
+        )
+    elif family.nulls and min(null.evidence for null in family.nulls) < ENOUGH:
+        upper = max(null.upper(detectors.rate) for null in family.nulls)
+        notes.append(
+            f"{blocks.count} blocks ({blocks.name}) are few: {detectors.rate:g} is the mean rate of false alarms over "
+            f"references of so many blocks, and nine of ten of them stay below {upper:.2f}"
         )
     if labels is None:
         notes.append("no held-out answers with their truth: lost performance is not told")

@@ -18,7 +18,7 @@ from kubeloop.learning.targets import labels_of, numbers_of
 from kubeloop.learning.training import HELD_OUT
 from kubeloop.monitoring.detectors.answers import Answered
 from kubeloop.monitoring.reference.fit import Model, Training, fit_profile
-from kubeloop.monitoring.reference.null import CONFIDENCE, Null
+from kubeloop.monitoring.reference.null import CONFIDENCE, ENOUGH, Null
 from kubeloop.monitoring.reference.profile import Profile, write_profile
 from kubeloop.packaging.manifest import ESTIMATOR
 from kubeloop.packaging.references import MADE, PROFILE
@@ -145,7 +145,7 @@ def _facts(profile: Profile, size: int) -> dict[str, Any]:
         "columns": [column.name for column in profile.inputs.columns],
         "signals": len(profile.inputs.signals),
         "labels": len(profile.labels.signals) if profile.labels else 0,
-        "confidence": CONFIDENCE,
+        "confidence": None if any(null.evidence < ENOUGH for null in profile.inputs.nulls) else CONFIDENCE,
         "windows": [_window(null, profile.detectors.rate) for null in profile.inputs.nulls],
         "notes": list(profile.notes),
         "sites": list(profile.sites.names) if profile.sites else [],

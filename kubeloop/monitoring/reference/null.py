@@ -12,6 +12,9 @@ KNOTS = 129
 CONFIDENCE = 0.9
 """Share of references, drawn anew from the same world, that keep the stated rate. Training rows are one such draw: a
 reference that lies off by chance raises more alarms in every window that is held against it."""
+ENOUGH = 500
+"""Evidence from which on a rate is promised to `CONFIDENCE` of references. With less of it (blocks: days of a quarter)
+that would take most of the power, and what is promised is the mean rate of references of so many blocks."""
 _TAIL = 0.9
 
 
@@ -156,10 +159,7 @@ class Null:
         return np.where(np.isnan(statistics), 1.0, np.clip(found, 0.0, 1.0))
 
     def corrected(self, q: Floats) -> Floats:
-        """Share of windows with nothing wrong in which any signal at all is as strong: what `CONFIDENCE` stay under.
-
-        It holds for the whole window, and for the reference that is there.
-        """
+        """Share of windows with nothing wrong in which any signal at all is as strong: that of the whole window."""
         return np.asarray(self._bounds[np.searchsorted(self.smallest, q.astype(np.float32), side="right")])
 
     @property
@@ -168,20 +168,30 @@ class Null:
         return float(self._bounds[0])
 
     def usual(self, rate: float) -> float:
-        """Mean share of alarms over all references where `CONFIDENCE` of them are to stay under a rate."""
+        """Mean share of alarms over all references, among the draws, where a rate is stated."""
         return max(0, int(np.searchsorted(self._bounds, rate, side="right")) - 1) / len(self.smallest)
+
+    def upper(self, rate: float) -> float:
+        """What `CONFIDENCE` of references stay under where a rate is stated."""
+        from scipy.special import betaincinv
+
+        few = min(1 - 1e-9, self.usual(rate) * self.spread) * self.evidence
+        return float(betaincinv(1 + few, self.evidence - few, CONFIDENCE))
 
     @cached_property
     def _bounds(self) -> Floats:
-        """(draws + 1,) by how many draws are as strong: the upper bound of their share in the world.
+        """(draws + 1,) by how many draws are as strong: the share of windows with nothing wrong that are.
 
         Of E windows a share F is as strong: the share in the world is Beta(1 + E F, E (1 - F)), of which conformal
         p-values take the mean (Vovk, Gammerman and Shafer 2005), so that they hold over all references; a quantile
-        holds for the one that is there (Vovk 2012, Conditional validity of inductive conformal predictors).
+        holds for the one that is there (Vovk 2012, Conditional validity of inductive conformal predictors). It is taken
+        from `ENOUGH` windows on.
         """
         from scipy.special import betaincinv
 
         share = np.minimum(1.0, np.arange(len(self.smallest) + 1) / len(self.smallest) * self.spread)
+        if self.evidence < ENOUGH:
+            return np.asarray((1 + self.evidence * share) / (1 + self.evidence))
         few = np.minimum(share, 1 - 1e-9) * self.evidence
         return np.where(share < 1, betaincinv(1 + few, self.evidence - few, CONFIDENCE), 1.0)
 

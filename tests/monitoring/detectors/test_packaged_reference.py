@@ -138,7 +138,7 @@ def test_blocks_of_the_contract_are_those_of_the_reference(binary, tmp_path):
     section = sections_of(contract("binary")).monitor.model_copy(update={"blocks": "smokes"})
     facts = fit_reference(section, binary / "model", binary / "development", tmp_path / "reference")
     assert (facts["dependence"], facts["blocks"]) == ("smokes", 2)
-    assert any("2 blocks (smokes) cannot show a rate of false alarms below 0.684" in note for note in facts["notes"])
+    assert any("2 blocks (smokes) cannot show a rate of false alarms below 0.333" in note for note in facts["notes"])
     with pytest.raises(InputError, match=r"the column 'ward', by which gate\.blocks or monitoring\.detectors\.blocks"):
         fit_reference(
             section.model_copy(update={"blocks": "ward"}), binary / "model", binary / "development", tmp_path / "x"

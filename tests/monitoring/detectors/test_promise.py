@@ -28,10 +28,17 @@ def null(evidence: int, spread: float = 1.0) -> Null:
     return Null(100, nothing.astype(np.float32), nothing, nothing[:, 0], nothing[:, 0], smallest, evidence, spread)
 
 
-@pytest.mark.parametrize("evidence", [10, 45, 1000])
-def test_the_smallest_p_value_is_that_of_as_many_windows_of_which_none_was_as_strong(evidence: int) -> None:
-    """The exact upper bound of a share of which nothing was seen in E tries: 1 - (1 - confidence)^(1/E)."""
-    assert null(evidence).least == pytest.approx(1 - (1 - CONFIDENCE) ** (1 / (evidence)), rel=1e-6)
+def test_the_smallest_p_value_is_that_of_as_many_windows_of_which_none_was_as_strong() -> None:
+    """Of E windows one more is the strongest with chance 1/(1 + E); what nine of ten stay under is 1 - 0.1^(1/E)."""
+    assert null(90).least == pytest.approx(1 / 91)
+    assert null(1000).least == pytest.approx(1 - (1 - CONFIDENCE) ** (1 / 1000), rel=1e-6)
+
+
+def test_few_blocks_keep_the_rate_on_average_and_say_what_nine_of_ten_keep() -> None:
+    few, many = null(90), null(1000)
+    assert few.corrected(np.array([0.03])) == pytest.approx((1 + 90 * 0.03) / 91, abs=1e-3)
+    assert 0.07 < few.upper(0.05) < 0.09
+    assert many.upper(0.05) <= 0.0501
 
 
 def test_a_p_value_is_the_upper_bound_of_clopper_and_pearson_and_spread_raises_it() -> None:
