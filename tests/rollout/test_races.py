@@ -19,31 +19,45 @@ FORK = multiprocessing.get_context("fork")
 
 
 def run(racer):
-    """One promoter; puts down how it ended."""
-    site, endpoint, digest, start, outcomes, now = racer
-    start.wait()
+    """One promoter; says how it ended."""
+    site, endpoint, digest, line, now = racer
+    line.send("ready")
+    line.recv()
     try:
         promote(site, "heart", digest, f"race-{os.getpid()}", endpoint.apply, now)
-        outcomes.put("won")
+        line.send("won")
     except RefusedError:
-        outcomes.put("refused")
+        line.send("refused")
     except KubeloopError as error:
-        outcomes.put(repr(error))
+        line.send(repr(error))
 
 
 def race(site, endpoint, rivals, now, kill_after_s):
-    """Two promoters at once, the first one killed after a while if wanted; exit code of the first, outcomes."""
-    start, outcomes = FORK.Barrier(3), FORK.Queue()
-    racers = [FORK.Process(target=run, args=((site, endpoint, digest, start, outcomes, now),)) for digest in rivals]
+    """Two promoters at once, the first one killed after a while if wanted; exit code of the first, outcomes.
+
+    Each has a line of its own: of what processes share, a killed one may hold the lock for ever.
+    """
+    lines = [FORK.Pipe() for _ in rivals]
+    racers = [
+        FORK.Process(target=run, args=((site, endpoint, digest, line, now),))
+        for digest, (_, line) in zip(rivals, lines, strict=True)
+    ]
     for racer in racers:
         racer.start()
-    start.wait()
+    for ours, _ in lines:
+        assert ours.recv() == "ready"
+    for ours, _ in lines:
+        ours.send("go")
     if kill_after_s is not None:
         time.sleep(kill_after_s)  # anywhere within its steps
         os.kill(racers[0].pid, signal.SIGKILL)
     for racer in racers:
         racer.join()
-    return racers[0].exitcode, sorted(outcomes.get() for racer in racers if racer.exitcode == 0)
+    said = sorted(ours.recv() for (ours, _), racer in zip(lines, racers, strict=True) if racer.exitcode == 0)
+    for ends in lines:
+        for end in ends:
+            end.close()
+    return racers[0].exitcode, said
 
 
 @pytest.mark.timeout(900)  # half a minute alone on two cores; minutes where others work beside it
