@@ -137,7 +137,7 @@ def _figures(search: Facts, succeeded: Sequence[Facts], name: str, *, lower: boo
         ),
         (
             "Parallel coordinates",
-            f"A line a trial, the best ones in colour; axes: {named}; last {title}. Each axis from its least to its most.",
+            f"A line a trial, the best in colour; axes: {named}; last {title}. Each axis from its least to its most.",
             parallel(lines, values, lower=lower),
         ),
         (
