@@ -5,6 +5,7 @@ output does not take the lines as fast as they come, the oldest wait, up to `MOS
 and not written. Nothing of a request's or an answer's contents is in a line.
 """
 
+import json
 import os
 import select
 import sys
@@ -51,7 +52,7 @@ class RequestLog:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._begin_second, self._second = b"", -1
+        self._begin_second, self._second = "", -1
         self.set(level, "")
 
     def set(self, level: RequestLogs, version: str) -> None:
@@ -65,7 +66,7 @@ class RequestLog:
         self.answered: Callable[[float, float, bytes, str, int, int], None] | None = (
             self.note if level == "all" else None
         )
-        self._words = orjson.dumps({"model": self._model, "version": version or None})[1:-1]
+        self._words = json.dumps({"model": self._model, "version": version or None}, separators=(",", ":"))[1:-1]
         if level != "off" and self._thread is None:
             self._awake = False
             self._thread = threading.Thread(target=self._run, name="request-log", daemon=True)
@@ -115,44 +116,46 @@ class RequestLog:
 
     def _write_all(self) -> None:
         offset = time() - perf_counter()
-        piece: list[bytes] = []
+        piece: list[str] = []
         size = 0
         for _ in range(len(self._entries)):
             line = self._line(offset, *self._entries.popleft())
-            if size + len(line) > _PIECE:
-                self._put(b"".join(piece))
-                piece, size = [], 0
-            piece.append(line)
             size += len(line)
+            if size > _PIECE:
+                self._put(piece)
+                piece, size = [], len(line)
+            piece.append(line)
         if self._lost:
             lost, self._lost = self._lost, 0
-            piece.append(b'{"time":"%b","level":"warning",%b,"lost":%d}\n' % (self._time(time()), self._words, lost))
-        if piece:
-            self._put(b"".join(piece))
+            piece.append(f'{{"time":"{self._time(time())}","level":"warning",{self._words},"lost":{lost}}}\n')
+        self._put(piece)
 
     def _line(
         self, offset: float, arrived: float, seconds: float, request_id: bytes, protocol: str, code: int, rows: int
-    ) -> bytes:
-        level = b"info" if code < 400 else b"warning" if code < 500 else b"error"
-        return b'{"time":"%b","level":"%b","id":%b,%b,"protocol":"%b","code":%d,"rows":%d,"seconds":%.6f}\n' % (
-            self._time(offset + arrived),
-            level,
-            orjson.dumps(request_id.decode("ascii")) if request_id else b"null",
-            self._words,
-            protocol.encode("ascii"),
-            code,
-            rows,
-            seconds,
+    ) -> str:
+        level = "info" if code < 400 else "warning" if code < 500 else "error"
+        known = request_id.decode("ascii")
+        if not known:
+            shown = "null"
+        elif '"' in known or "\\" in known:
+            shown = orjson.dumps(known).decode("ascii")
+        else:
+            shown = f'"{known}"'
+        return (
+            f'{{"time":"{self._time(offset + arrived)}","level":"{level}","id":{shown},{self._words},'
+            f'"protocol":"{protocol}","code":{code},"rows":{rows},"seconds":{seconds:.6f}}}\n'
         )
 
-    def _time(self, moment: float) -> bytes:
+    def _time(self, moment: float) -> str:
         """RFC 3339 in UTC; the part down to the second is made once a second."""
         second = int(moment)
         if second != self._second:
-            text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-            self._begin_second, self._second = text.encode("ascii"), second
-        return b"%b.%06dZ" % (self._begin_second, int((moment - second) * 1e6))
+            self._begin_second = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+            self._second = second
+        return f"{self._begin_second}{int((moment - second) * 1e6):06d}Z"
 
-    def _put(self, piece: bytes) -> None:
+    def _put(self, lines: list[str]) -> None:
+        # Names are escaped where they are no ASCII: a line has as many bytes as characters.
+        piece = "".join(lines).encode("ascii")
         while piece:
             piece = piece[self._write(piece) :]

@@ -1,6 +1,7 @@
 """Batch scoring of a million rows, parquet to parquet, against pandas in chunks of 100,000: CPU, memory, answers."""
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -59,7 +60,9 @@ def side(which: str, folder: str) -> None:
     work(pipeline, Path(folder) / "in.parquet", Path(folder) / f"{which}.parquet")
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(json.dumps({"cpu": cpu, "peak_mb": after.ru_maxrss / 1024}))
+    # Not ru_maxrss: what this process's parent held when it forked counts there.
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    print(json.dumps({"cpu": cpu, "peak_mb": int(peak) / 1024}))
 
 
 @pytest.mark.bench
