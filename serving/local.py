@@ -6,8 +6,6 @@ The predictor that served before is kept idle, so that a rollback is answered at
 import asyncio
 import datetime as dt
 import errno
-import json
-import shlex
 import signal
 import socket
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from kubeloop.registry.champions import champion
 from kubeloop.registry.versions import search
 from kubeloop.serving import process, state
 from kubeloop.serving.companions import Companions
+from kubeloop.serving.curl import ask_command, label_command
 from kubeloop.serving.relay import Relay, Target
 from kubeloop.serving.state import Running, running
 from kubeloop.serving.trial import replay
@@ -186,8 +185,10 @@ class _Supervisor:
             self._say(f"{self._name}: {digest[7:19]} serves at http://{process.HOST}:{self._port} (Ctrl-C ends it)")
             if self._companions is not None:
                 self._say(f"{self._name}: watched, see {self._companions.pages}")
-                self._say(f"{self._name}: what came true is posted to {self._companions.sink}/labels")
-            self._say(_curl(self._port, self._name, manifest))
+            self._say(ask_command(self._port, self._name, manifest))
+            if self._companions is not None:
+                self._say(f"{self._name}: what came true is told like this, by the X-Request-Id of its answer:")
+                self._say(label_command(self._companions.sink, self._site.namespace, self._name, manifest))
             await self._watch(follow)
             self._say(f"{self._name}: ending")
         finally:
@@ -389,11 +390,3 @@ class _Supervisor:
 def _prove(predictor: process.Predictor, name: str, manifest: Manifest) -> None:
     process.wait_ready(predictor)
     replay(predictor.port, name, manifest)
-
-
-def _curl(port: int, name: str, manifest: Manifest) -> str:
-    """A command that works as it stands, with a golden row by column name."""
-    row = dict(zip([feature.name for feature in manifest.features], manifest.golden.requests[0], strict=True))
-    body = shlex.quote(json.dumps({"instances": [row]}))
-    header = "'Content-Type: application/json'"
-    return f"curl -s http://{process.HOST}:{port}/v1/models/{name}:predict -H {header} -d {body}"

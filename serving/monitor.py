@@ -63,7 +63,7 @@ def application(store: "sa.Engine", namespace: str, watch: Watch) -> Starlette:
 
     def index(_: Request) -> Response:
         found = last_windows(store, namespace, LISTED)
-        return HTMLResponse(windows_page(found, _named(watch.unwatched)))
+        return HTMLResponse(windows_page(found, _named(watch.unwatched), _waiting(watch.open_rows)))
 
     def one(request: Request) -> Response:
         ident = request.path_params["ident"]
@@ -113,4 +113,12 @@ def _named(unwatched: dict[tuple[str, str, str], str]) -> list[dict[str, Any]]:
     return [
         {"service": service, "component": component, "version": version, "reason": reason}
         for (service, component, version), reason in sorted(unwatched.items())
+    ]
+
+
+def _waiting(open_rows: dict[tuple[str, str, str, str], int]) -> list[dict[str, Any]]:
+    return [
+        {"service": service, "version": version, "stream": stream, "rows": rows}
+        for (service, _, version, stream), rows in sorted(open_rows.items())
+        if rows
     ]

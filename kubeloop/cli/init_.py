@@ -48,7 +48,7 @@ def command(
     click.echo(f"wrote  {shown_path(place)}  ({found.rows:,} rows, {len(found.columns)} columns)")
     for line in text.splitlines():
         if ": left out, " in line:
-            click.echo(f"left out  {line.strip().removeprefix('# ')}")
+            click.echo(f"left out  {line.strip().removeprefix('# ').replace(': left out, ', ': ', 1)}")
     if time is not None:
         click.echo("split  by hash, blind to time; `split: {by: time}` judges on the rows that came last")
     click.echo(f"next   kubeloop run {shown_path(place)}")

@@ -22,7 +22,9 @@ Examples:
 )
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model", required=True, metavar="NAME", help="Whose predictions the labels are of.")
-@click.option("--event-id", metavar="COLUMN", help="Column with the id of the request's event.")
+@click.option(
+    "--event-id", metavar="COLUMN", help="Column with the id of the request's event: X-Request-Id of its answer."
+)
 @click.option("--key", metavar="COLUMN", help="Column with the business key instead.")
 @click.option("--value", metavar="COLUMN", help="Column with what came true.  [default: by the contract, else value]")
 @HOME

@@ -49,7 +49,8 @@ def command(
     The answers are those of the endpoint: the same package, the same checks of the input.
 
     A CSV or Parquet file with --out is scored in batches, in bounded memory: a row that is refused gets no answer
-    and a line with its reason in OUT.quarantine.csv, and a run that was stopped is taken up where it was.
+    and a line with its reason in a file beside --out (answers.csv: answers.quarantine.csv), and a run that was
+    stopped is taken up where it was.
     """
     if pipeline or host:
         _as_pipeline(model, home, rows, out, host, images)

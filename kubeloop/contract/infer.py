@@ -131,9 +131,11 @@ def _task(target: ColumnProfile) -> Task:
         )
     if target.distinct == 2:
         return "binary"
-    if target.type == "text" and target.distinct > MOST_CLASSES:
+    if target.type == "text" and (target.distinct > MOST_CLASSES or target.id_like):
+        every = ", one in every row" if target.id_like else ""
         raise InputError(
-            f"the target {target.name!r} has {target.distinct:,} different texts, at most {MOST_CLASSES} were expected",
+            f"the target {target.name!r} has {target.distinct:,} different texts{every}, "
+            f"at most {MOST_CLASSES} were expected",
             "name a column of numbers or of few categories",
             column=target.name,
         )
@@ -193,7 +195,8 @@ def _learning(profile: TableProfile, asked: Asked, target: ColumnProfile, task: 
         yield f"  positive: {scalar(_positive(target))}    # the class of interest; the other one is the rest"
     yield ""
     yield "split:"
-    yield f"  test: {share}        # share of rows that no training sees, by hash: a row never changes sides"
+    by = "the id: a row never changes sides" if asked.ids else "all its cells: no new row moves it, a new column may"
+    yield f"  test: {share}        # share of rows that no training sees, by a hash of {by}"
     yield f"  folds: {folds}         # for cross-validation on the rest"
     yield ""
     yield from _features(profile, asked)

@@ -60,6 +60,7 @@ def reason_to_leave_out(column: ColumnProfile, rows: int, asked: Asked) -> str |
     named = column.type == "integer" and _ID_WORDS.search(column.name) is not None
     late = f"; it is later than {asked.time} in {percent(column.after_time)} of the rows, so `known_at: after`"
     late = late if (column.after_time or 0) >= _MOSTLY_LATER else ""
+    as_id = "" if asked.ids else f" (does it name the row? then `init` with --id {comment(column.name)})"
     mixed = f"numbers in {column.numbers:,} cells, beside words such as {comment(', '.join(map(repr, column.words)))}"
     reasons = (
         (column.name in RESERVED_COLUMNS, "the name is kept for Kubeloop's own use; rename the column"),
@@ -79,9 +80,15 @@ def reason_to_leave_out(column: ColumnProfile, rows: int, asked: Asked) -> str |
             f"numbers written as text ({column.number_format}): write them like 1234.5",
         ),
         (bool(column.words), f"{mixed}: write a missing number as an empty cell"),
-        (column.id_like and column.type == "text", "different in every row, so it looks like a name or id"),
-        (column.id_like and (counted or named), "different in every row, so it looks like an id or a row number"),
-        (column.id_like and _assigned(column, rows), "different in every row, as only ids are, so it looks like an id"),
+        (column.id_like and column.type == "text", f"different in every row, so it looks like a name or id{as_id}"),
+        (
+            column.id_like and (counted or named),
+            f"different in every row, so it looks like an id or a row number{as_id}",
+        ),
+        (
+            column.id_like and _assigned(column, rows),
+            f"different in every row, as only ids are, so it looks like an id{as_id}",
+        ),
         (
             column.type == "text" and column.distinct > max(MOST_CLASSES, rows // 10),
             f"{column.distinct:,} different texts, too many for categories",

@@ -12,7 +12,9 @@ from kubeloop.contract.durations import Duration
 class WindowSize(Strict):
     """When a window is full: at so many rows, or when so much time has passed, whichever is first."""
 
-    rows: int = Field(1000, ge=50, le=1_000_000, description="Rows of a full window.")
+    rows: int = Field(
+        1000, ge=50, le=1_000_000, description="Rows of a full window; fewer where training rows suffice for fewer."
+    )
     time: Duration | None = Field(None, description="A window is closed after so long, such as 1d, full or not.")
     minimum_rows: int = Field(100, ge=20, description="Fewer rows than this are not judged, and that is said.")
 

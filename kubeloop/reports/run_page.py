@@ -117,7 +117,9 @@ def _headline(run: _Run) -> str:
         outcome = text(run.facts("deploy").get("outcome"))
         if run.did("deploy"):
             return (
-                f"{name} passed, and is the champion" if outcome != "already champion" else f"{name} is still champion"
+                f"{name} passed, and became the champion"
+                if outcome != "already champion"
+                else f"{name} is still champion"
             )
         return f"{name} passed its gates"
     return {

@@ -152,7 +152,10 @@ def _how_split(facts: Facts, by: str | None, key: list[str]) -> str:
         of = f" ({', '.join(key)})" if key else ""
         return f"By a hash of the id{of}: rows of one entity stay together. {stays}"
     if by == "row":
-        return f"By a hash of the whole row, for the contract names no id: equal rows stay together. {stays}"
+        return (
+            "By a hash of the whole row, for the contract names no id: equal rows stay together. "
+            f"{stays} New columns do; with an id they would not."
+        )
     column = text(facts.get("column")) or "a column"
     unit = text(facts.get("unit")) or "row"
     cut = (text(facts.get("cut")) or "")[:16].replace("T", " ")

@@ -66,12 +66,13 @@ def window_page(window: Facts) -> str:
     return shell(title, render("window.html.j2", **view), aside=aside)
 
 
-def windows_page(windows: Sequence[Facts], unwatched: Sequence[Facts] = ()) -> str:
+def windows_page(windows: Sequence[Facts], unwatched: Sequence[Facts] = (), waiting: Sequence[Facts] = ()) -> str:
     """The page of the last windows.
 
     Args:
         windows: Their documents, each stream's together, newest first; each links to `windows/<id>` below this page.
         unwatched: What cannot be watched: service, component, version, reason.
+        waiting: Windows that are not full yet: service, version, stream, rows.
 
     Returns:
         Self-contained HTML.
@@ -83,7 +84,9 @@ def windows_page(windows: Sequence[Facts], unwatched: Sequence[Facts] = ()) -> s
     view = {
         "lede": f"{plural(len(groups), 'stream')} of windows, the newest window first."
         if groups
-        else "No window has been judged yet: a window is judged when it is full and its rows have settled.",
+        else "No window has been judged yet: a window is judged when it is full (monitoring.detectors.window) and its "
+        "rows have settled.",
+        "waiting": [_waiting(each) for each in waiting],
         "groups": [_group(*names, found) for names, found in groups.items()],
         "unwatched": [
             {
@@ -95,6 +98,14 @@ def windows_page(windows: Sequence[Facts], unwatched: Sequence[Facts] = ()) -> s
         ],
     }
     return shell("Watched windows", render("windows.html.j2", **view))
+
+
+def _waiting(window: Facts) -> str:
+    stream, version = text(window.get("stream")) or "", text(window.get("version")) or ""
+    return (
+        f"{text(window.get('service')) or ''} {short(version) or version}, {_STREAMS.get(stream, stream).lower()}: "
+        f"{plural(count(window.get('rows')) or 0, 'row')} in the window that is not full yet."
+    )
 
 
 def _group(service: str, version: str, stream: str, found: Sequence[Facts]) -> dict[str, Any]:

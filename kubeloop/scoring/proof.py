@@ -114,7 +114,8 @@ def _asked(scorer: Scorer, schema: Sequence[InputColumn], part: "pd.DataFrame") 
 
 def _wanted(estimator: Any, frame: "pd.DataFrame") -> Floats | None:
     try:
-        found = estimator.predict_proba(frame) if hasattr(estimator, "classes_") else estimator.predict(frame)
+        with np.errstate(over="ignore", invalid="ignore"):  # rows that are made to overflow do
+            found = estimator.predict_proba(frame) if hasattr(estimator, "classes_") else estimator.predict(frame)
     except ValueError:
         return None
     return np.asarray(found, dtype=np.float64).reshape(len(frame), -1)

@@ -260,7 +260,7 @@ def fit_monitor() -> TaskRecord:
         "signals": 11,
         "labels": 2,
         "windows": [{"rows": 100, "evidence": 31}],
-        "notes": ["the training rows suffice for windows of 100 rows, not of 1000: larger ones are thinned"],
+        "notes": ["the training rows suffice for windows of 100 rows, not of 1000: so a window is full with these"],
         "bytes": 68371,
     }
     return task("fit_monitor", 10.4, 0.2, facts)

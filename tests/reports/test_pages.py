@@ -87,7 +87,7 @@ def test_same_figure_in_another_process_with_another_configuration(tmp_path):
 
 def test_passed_run_says_what_it_saw_and_where_it_serves(pages):
     words = Page(pages["passed"]).text
-    assert "heart passed, and is the champion" in words
+    assert "heart passed, and became the champion" in words
     assert "ROC AUC 0.914, interval 0.839 to 0.968, on 61 test rows that the training never saw." in words
     assert "kubeloop serve heart" in words
     assert "0, exactly the same" in words

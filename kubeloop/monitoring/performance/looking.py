@@ -121,7 +121,7 @@ def look(
 
 def _unsure(coverage: Coverage, labels: Labels) -> str | None:
     if coverage.share is None:
-        return f"no row is older than {labels.maturity} yet"
+        return f"no row is older than {labels.maturity} yet (monitoring.labels.maturity)"
     if coverage.share < labels.coverage_at_least:
         return (
             f"{coverage.share:.0%} of the mature rows have a label, {labels.coverage_at_least:.0%} were expected: "

@@ -227,7 +227,7 @@ def _notes(family: Family, labels: Family | None, blocks: Blocks, detectors: Det
     elif family.nulls[-1].size < detectors.window.rows:
         notes.append(
             f"the training rows suffice for windows of {family.nulls[-1].size} rows, not of {detectors.window.rows}: "
-            "larger ones are thinned"
+            "so a window is full with these"
         )
     least = min((null.least for null in family.nulls), default=0.0)
     if family.nulls and least > detectors.rate:

@@ -66,13 +66,15 @@ class Stream:
         of: Whose.
         question: Judges them.
         words: The contract's words about windows.
+        rows: Of a full window.
     """
 
-    def __init__(self, store: sa.Engine, of: Logged, question: Question, words: Detectors) -> None:
+    def __init__(self, store: sa.Engine, of: Logged, question: Question, words: Detectors, rows: int) -> None:
         self._store = store
         self._of = of
         self._question = question
         self._words = words
+        self._full = rows
         self._length = length_of(words.window.time) // dt.timedelta(microseconds=1) if words.window.time else None
         self._progress: Progress | None = None
         self._open = _Open([], Place())
@@ -112,9 +114,9 @@ class Stream:
                 if self._open.taken and self._ended(event.at):
                     yield self._close("time", now)
                 self._open.take(event, weight)
-                if self._open.rows >= self._words.window.rows:
+                if self._open.rows >= self._full:
                     yield self._close("rows", now)
-                elif max(self._open.seen, self._open.taken) >= _FUTILE * self._words.window.rows:
+                elif max(self._open.seen, self._open.taken) >= _FUTILE * self._full:
                     yield self._close("futile", now)
         if self._open.taken and self._ended(upto):
             yield self._close("time", now)

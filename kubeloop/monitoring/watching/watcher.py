@@ -8,10 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from kubeloop.contract.monitoring import Labels
+from kubeloop.contract.monitoring import Detectors, Labels
 from kubeloop.errors import PermanentError
 from kubeloop.monitoring.log.reading import micros
 from kubeloop.monitoring.log.windows import WindowKey
+from kubeloop.monitoring.reference.family import Family
 from kubeloop.monitoring.watching.questions import Inputs, Losses
 from kubeloop.monitoring.watching.reading import Logged, logged, newest
 from kubeloop.monitoring.watching.stream import Stream
@@ -95,14 +96,21 @@ class Watcher:
             return ()
         if watched is None:
             return ()
-        words = watched.judge.profile.detectors
-        inputs = Stream(self.store, one, Inputs(one, watched.judge), words)
+        profile = watched.judge.profile
+        words = profile.detectors
+        inputs = Stream(self.store, one, Inputs(one, watched.judge), words, _full(words, profile.inputs))
         self.streams[*name, "inputs"] = inputs
-        if watched.judge.profile.labels is None:
+        if profile.labels is None:
             return (inputs,)
-        losses = Stream(self.store, one, Losses(self.store, one, watched.judge, watched.labels), words)
+        judged = Losses(self.store, one, watched.judge, watched.labels)
+        losses = Stream(self.store, one, judged, words, _full(words, profile.labels))
         self.streams[*name, "labels"] = losses
         return inputs, losses
+
+
+def _full(words: Detectors, family: Family) -> int:
+    """Rows of a full window: as the contract asks, but no more than the training rows suffice to judge."""
+    return min(words.window.rows, family.nulls[-1].size) if family.nulls else words.window.rows
 
 
 class _Tide:
