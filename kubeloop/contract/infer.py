@@ -132,10 +132,9 @@ def _task(target: ColumnProfile) -> Task:
     if target.distinct == 2:
         return "binary"
     if target.type == "text" and (target.distinct > MOST_CLASSES or target.id_like):
-        every = ", one in every row" if target.id_like else ""
+        every = "one in every row" if target.id_like else f"at most {MOST_CLASSES} were expected"
         raise InputError(
-            f"the target {target.name!r} has {target.distinct:,} different texts{every}, "
-            f"at most {MOST_CLASSES} were expected",
+            f"the target {target.name!r} has {target.distinct:,} different texts, {every}",
             "name a column of numbers or of few categories",
             column=target.name,
         )

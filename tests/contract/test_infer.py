@@ -81,7 +81,10 @@ def test_estimator_by_size(rows: int, target: ColumnProfile, kind: str, made: Ca
         (col("c", "integer", 1, 5, 5), "it is constant"),
         (col("c", "integer", 1, 5, 5, nulls=3, constant=False), "it is constant where it is filled"),
         (col("c", "text", 0, nulls=300), "it has no value in any row"),
-        (col("c", "text", 300, id_like=True), "different in every row, so it looks like a name or id"),
+        (
+            col("c", "text", 300, id_like=True),
+            "different in every row, so it looks like a name or id (does it name the row? then `init` with --id c)",
+        ),
         (col("c", "integer", 300, 7, 306, id_like=True), "different in every row, so it looks like an id"),
         (col("user_id", "integer", 300, 7, 9999, id_like=True), "different in every row, so it looks like an id"),
         (
@@ -162,6 +165,7 @@ def test_yaml_1_1_reads_the_same() -> None:
         ({"target": "when"}, "the target 'when' is a date, which no model here predicts"),
         ({"target": "price"}, "the target 'price' holds numbers written as text (1,234.5)"),
         ({"target": "note"}, "the target 'note' has 290 different texts, at most 50 were expected"),
+        ({"target": "who"}, "the target 'who' has 40 different texts, one in every row"),
     ],
 )
 def test_what_cannot_be_inferred(arguments: dict[str, Any], said: str) -> None:
@@ -172,6 +176,7 @@ def test_what_cannot_be_inferred(arguments: dict[str, Any], said: str) -> None:
         col("void", "text", 0, nulls=300),
         col("when", "date", 200, "2027-01-01", "2027-09-01"),
         col("note", "text", 290),
+        col("who", "text", 40, id_like=True),
         col("price", "text", 290).model_copy(update={"number_format": "1,234.5"}),
     )
     with pytest.raises(InputError, match=re.escape(said)):

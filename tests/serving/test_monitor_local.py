@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -92,6 +93,9 @@ def test_a_laptop_watches_what_it_serves(watched: Site) -> None:
             said = package.predict(calm)
             assert said.labels is not None
             labels = [{"event_id": "calm", "row": row, "value": str(label)} for row, label in enumerate(said.labels)]
+            (line,) = until(lambda: [each for each in log.read_text().splitlines() if "X-REQUEST-ID" in each])
+            told = subprocess.run(shlex.split(line.replace("X-REQUEST-ID", "calm")), capture_output=True, check=True)
+            assert json.loads(told.stdout) == {"taken": 1}, "the line that serve shows works; what follows corrects it"
             posted = httpx.post(f"{entry.sink}/labels", json={"service": NAME, "labels": labels}, timeout=180)
             assert posted.status_code == 202, posted.text
             (sink,), (detectors,) = (parts(child.pid, module) for module in ("sink_process", "monitor_process"))

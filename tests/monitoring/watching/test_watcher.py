@@ -37,8 +37,8 @@ def watcher(engine: sa.Engine) -> Watcher:
     return made(engine)
 
 
-def made(engine: sa.Engine, time: str | None = None) -> Watcher:
-    watched = Watched(Judge(worlds.profile(time)), Labels())
+def made(engine: sa.Engine, time: str | None = None, asked: int = ROWS) -> Watcher:
+    watched = Watched(Judge(worlds.profile(time, asked)), Labels())
     return Watcher(engine, "default", lambda key: watched if key.version == "7" else None)
 
 
@@ -73,6 +73,21 @@ def test_windows_by_rows_say_what_moved_and_are_judged_once(
     assert {tuple(row) for row in kept} == {(calm["id"], False), (moved["id"], True)}
     forget(engine, start + dt.timedelta(seconds=ROWS))
     assert [one["id"] for one in last_windows(engine, "default", 9)] == [moved["id"]], "what ended before is forgotten"
+
+
+def test_a_window_is_full_with_the_rows_that_can_be_judged(
+    engine: sa.Engine, tmp_path: Path, start: dt.datetime, now: dt.datetime
+) -> None:
+    """A contract that asks for more than the training rows suffice for gets windows of all that they do."""
+    rng = np.random.default_rng(3)
+    writer = Writer(tmp_path, start)
+    writer.write(rows(rng, 2 * ROWS + 1))
+    writer.close()
+    move_all(engine, tmp_path, now)
+    watcher = made(engine, asked=10 * ROWS)
+    found = look(watcher, now)
+    assert [(one["rows"], one["judged"], one["closed"]) for one in found] == [(ROWS, ROWS, "rows")] * 2
+    assert watcher.streams["heart", "predictor", "7", "inputs"].rows == 1
 
 
 def test_windows_by_time_close_full_or_not(

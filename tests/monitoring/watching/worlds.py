@@ -70,9 +70,12 @@ def _profile() -> Profile:
     )
 
 
-def profile(time: str | None = None) -> Profile:
-    """The reference of windows of `ROWS` rows, or of so long, each signal told by a single window at once."""
-    window = {"rows": ROWS, "minimum_rows": 50, "time": time}
+def profile(time: str | None = None, asked: int = ROWS) -> Profile:
+    """The reference of windows of `ROWS` rows, or of so long, each signal told by a single window at once.
+
+    `asked`: the rows of a window that the contract asks for.
+    """
+    window = {"rows": asked, "minimum_rows": 50, "time": time}
     return replace(_profile(), detectors=words(ROWS, window=window, confirm={"windows": 1, "of": 1}))
 
 
