@@ -38,7 +38,7 @@ def said(home: Path, *words: str) -> Any:
 
 def test_from_segments_to_performance(home: Path, tmp_path: Path) -> None:
     assert said(home, "log", "status", "--json")["waiting_bytes"] > 0
-    assert said(home, "log", "move", "--json") == {"segments": 1, "records": 60, "damaged": 0}
+    assert said(home, "log", "move", "--json") == {"segments": 1, "records": 60, "again": 0, "damaged": 0}
     (found,) = said(home, "log", "status", "--json")["services"]
     assert (found["service"], found["version"], found["events"], found["unanswered"]) == ("heart", "7", 60, 0)
     file = tmp_path / "truth.csv"
