@@ -58,7 +58,7 @@ OWNS = """
 import os, signal, sys
 from pathlib import Path
 from kubeloop.site import warm
-child = warm.start("waits", [], environment=os.environ, folder=Path.cwd(), streams=(0, 1, 2))
+child = warm.start("waits", [], environment=os.environ, folder=Path.cwd(), streams=(0, 2, 2))  # stdout is the owner's
 print(child.pid, flush=True)
 signal.pause()
 """
