@@ -37,22 +37,18 @@ def kill_at(step: str, folder: Path, environment: dict[str, str]) -> None:
     command.wait()
 
 
-# The whole series takes minutes; the two in which the registry and the endpoint change are tried every time.
-EVERY_STEP = pytest.param(TRAIN, marks=pytest.mark.slow, id="every step")
-
-
-@pytest.mark.parametrize("steps", [pytest.param(("deploy",), id="deploy"), EVERY_STEP])
-def test_killed_at_a_step_the_next_command_starts_clean(
-    steps: tuple[str, ...], tmp_path: Path, copy_heart: Any, environment: Any, kubeloop: Any
+@pytest.mark.slow
+def test_killed_at_each_step_the_next_command_starts_clean(
+    tmp_path: Path, copy_heart: Any, environment: Any, kubeloop: Any
 ) -> None:
     folder = copy_heart(tmp_path / "project").parent
-    for step in steps:
+    for step in TRAIN:
         kill_at(step, folder, environment())
     said = kubeloop("run", "--json", cwd=folder)
     assert said.code == 0, said.err
     assert_no_orphan(folder / ".kubeloop")
     runs = json.loads(kubeloop("runs", "--json", cwd=folder).out)
-    assert [run["status"] for run in runs] == ["done", *["killed"] * len(steps)]
+    assert [run["status"] for run in runs] == ["done", *["killed"] * len(TRAIN)]
     status = json.loads(kubeloop("status", "--json", cwd=folder).out)
     (model,) = status["models"]
     assert model["champion"] == said.tasks["register"]["facts"]["digest"]

@@ -66,6 +66,7 @@ def test_it_comes_back_and_answers_the_same(path, task):
     assert estimator_bytes(back) == content
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes_of_every_learner(tmp_path):
     here = str(Path(__file__).parent)
     found = []

@@ -126,6 +126,7 @@ def rolled_back_in(site: Site, load: Load, digest: str) -> float:
     return load.first(digest, began) - began
 
 
+@pytest.mark.slow
 def test_rollback_under_load(site: Site, two: dict[str, Any]) -> None:
     roll_back_twice(site, two)
 
