@@ -1,13 +1,13 @@
 """A contract's files where a cluster's tasks can read them: `<store>/inputs/sha256-<digest>/<name>`, written once."""
 
 import hashlib
-import secrets
+import shutil
 from pathlib import Path
 
 from kubeloop.contract import Contract
 from kubeloop.contract.data import Source
 from kubeloop.errors import InputError, KubeloopError, TransientError
-from kubeloop.site.addresses import disk_full, filesystem, store_failures
+from kubeloop.site.addresses import disk_full, filesystem, is_local, store_failures, written_beside
 from kubeloop.site.model import Site
 
 FOLDER = "inputs"
@@ -64,12 +64,11 @@ def _put(file: Path, address: str, site: Site) -> None:
     files.invalidate_cache()
     if files.exists(path):
         return
-    if "file" not in (files.protocol if isinstance(files.protocol, tuple) else (files.protocol,)):
+    if not is_local(files):
         files.put_file(str(file), path)
         return
-    beside = f"{path}.{secrets.token_hex(4)}"
-    files.put_file(str(file), beside)
-    Path(beside).replace(path)
+    with written_beside(Path(path)) as beside:
+        shutil.copyfile(file, beside)
 
 
 def _failed(error: Exception, address: str) -> KubeloopError:

@@ -24,6 +24,10 @@ TOLERANCE = 1e-12
 
 PROTOCOLS = ("v1", "v2")
 
+GOLDEN_HEADERS = {"X-Request-Id": GOLDEN_ID, "Ce-Id": GOLDEN_ID}
+"""Of golden requests, which are nobody's: our predictor's own log knows them by the first, and KServe's agent takes the
+id of its events from the second, whatever headers it was told to pass on."""
+
 _TIMEOUT_S = 30.0
 _DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "timestamp": "FP64"}
 Ask = Callable[[str, bytes], tuple[int, bytes]]
@@ -66,11 +70,6 @@ def trial(package: Path, name: str, answers: str, site: Site | None = None) -> d
         "protocols": list(PROTOCOLS),
         "signature": opened.signature,
     }
-
-
-GOLDEN_HEADERS = {"X-Request-Id": GOLDEN_ID, "Ce-Id": GOLDEN_ID}
-"""Of golden requests, which are nobody's: our predictor's own log knows them by the first, and KServe's agent takes the
-id of its events from the second, whatever headers it was told to pass on."""
 
 
 def replay(port: int, name: str, manifest: Manifest) -> float:

@@ -47,8 +47,9 @@ def command(
     fresh.replace(place)
     click.echo(f"wrote  {shown_path(place)}  ({found.rows:,} rows, {len(found.columns)} columns)")
     for line in text.splitlines():
-        if ": left out, " in line:
-            click.echo(f"left out  {line.strip().removeprefix('# ').replace(': left out, ', ': ', 1)}")
+        column, left_out, reason = line.partition(": left out, ")
+        if left_out:
+            click.echo(f"left out  {column.strip().removeprefix('# ')}: {reason}")
     if time is not None:
         click.echo("split  by hash, blind to time; `split: {by: time}` judges on the rows that came last")
     click.echo(f"next   kubeloop run {shown_path(place)}")

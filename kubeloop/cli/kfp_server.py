@@ -1,6 +1,7 @@
 """What `submit`, `schedule` and `wait` share: the server, the lock of images, the outcome of a run."""
 
 import datetime as dt
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,37 @@ def arguments_of(contract: Path, home: Path | None, site_name: str) -> dict[str,
     if has_files(made):
         made = with_sent_files(made, folder, named_site(home_of(contract, home), site_name, folder))
     return train_arguments(made)
+
+
+def start(host: str, pipeline: "Prepared", given: dict[str, str], experiment: str, name: str) -> str:
+    """Start a run of a prepared pipeline; nothing is sent where its arguments do not fit.
+
+    Args:
+        host: URL of the KFP API.
+        pipeline: From `prepared`.
+        given: Arguments by parameter name.
+        experiment: Its experiment.
+        name: What its own name begins with.
+
+    Returns:
+        The run's id.
+
+    Raises:
+        InputError: An argument does not fit, or nothing at `host` speaks KFP.
+        KubeloopError: The server refused, or does not answer.
+    """
+    from kubeloop.pipelines import submit
+
+    submit.check_arguments(pipeline, given)
+    client = submit.connect(host)
+    with tempfile.TemporaryDirectory() as scratch:
+        return submit.submit(client, pipeline, given, experiment, submit.run_name(name, now()), Path(scratch))
+
+
+def say_started(run_id: str, pipeline: "Prepared") -> None:
+    """What was started, and what to do next."""
+    click.echo(f"submitted  {run_id}  {pipeline.name} version {pipeline.version}")
+    click.echo(f"next       kubeloop wait {run_id}")
 
 
 def now() -> dt.datetime:

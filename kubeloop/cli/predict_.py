@@ -89,9 +89,7 @@ def _as_pipeline(model: str, home: Path | None, rows: str, out: str | None, host
         raise InputError("a pipeline writes its answers into a file", "name one with --out")
     given = score.arguments(model, rows, out, here=host is None)
     if host is not None:
-        started = score.submit(host, images, given)
-        click.echo(f"submitted  {started['run']}  {started['pipeline']} version {started['version']}")
-        click.echo(f"next       kubeloop wait {started['run']}")
+        score.submit(host, images, given)
         return
     steps = Steps(console())
     try:

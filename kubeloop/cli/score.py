@@ -1,10 +1,9 @@
 """`kubeloop predict` as a pipeline: here, or on a Kubeflow."""
 
 import datetime as dt
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kubeloop.errors import InputError
 
@@ -77,26 +76,18 @@ def run_here(site: "Site", given: dict[str, str], on_task: "Callable[[TaskRecord
     return record
 
 
-def submit(host: str, images: Path, given: dict[str, str]) -> dict[str, Any]:
+def submit(host: str, images: Path, given: dict[str, str]) -> None:
     """Start the score pipeline on a Kubeflow.
 
     Args:
         host: URL of the KFP API.
         images: The lock of images.
         given: From `arguments`.
-
-    Returns:
-        run, pipeline and version.
     """
     from kubeloop.cli import kfp_server
-    from kubeloop.pipelines import submit as kfp
 
     if not images.is_file():
         raise InputError(f"a lock of images was expected at {images}, there is none", "name one with --images")
     pipeline = kfp_server.prepared(images, caching=True, pipeline="score")
-    kfp.check_arguments(pipeline, given)
-    client, name = kfp.connect(host), given["model"].partition("@")[0]
-    with tempfile.TemporaryDirectory() as scratch:
-        title = kfp.run_name(f"{name}-score", kfp_server.now())
-        run_id = kfp.submit(client, pipeline, given, name, title, Path(scratch))
-    return {"run": run_id, "pipeline": pipeline.name, "version": pipeline.version}
+    name = given["model"].partition("@")[0]
+    kfp_server.say_started(kfp_server.start(host, pipeline, given, name, f"{name}-score"), pipeline)

@@ -1,7 +1,6 @@
 """`kubeloop submit`."""
 
 import json
-import tempfile
 from pathlib import Path
 
 import click
@@ -44,17 +43,12 @@ def command(
     """
     from kubeloop.cli import kfp_server
     from kubeloop.contract.load import read_contract
-    from kubeloop.pipelines import submit
 
     arguments = kfp_server.arguments_of(contract, home, site_name)
     pipeline = kfp_server.prepared(images, caching=not no_cache)
-    submit.check_arguments(pipeline, arguments)
-    client, name = submit.connect(host), read_contract(contract).name
-    with tempfile.TemporaryDirectory() as scratch:
-        title = submit.run_name(name, kfp_server.now())
-        run_id = submit.submit(client, pipeline, arguments, experiment or name, title, Path(scratch))
+    name = read_contract(contract).name
+    run_id = kfp_server.start(host, pipeline, arguments, experiment or name, name)
     if as_json:
         click.echo(json.dumps({"run": run_id, "pipeline": pipeline.name, "version": pipeline.version}))
         return
-    click.echo(f"submitted  {run_id}  {pipeline.name} version {pipeline.version}")
-    click.echo(f"next       kubeloop wait {run_id}")
+    kfp_server.say_started(run_id, pipeline)

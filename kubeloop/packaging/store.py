@@ -9,7 +9,7 @@ from kubeloop.errors import IntegrityError, KubeloopError, TransientError
 from kubeloop.packaging.manifest import MANIFEST
 from kubeloop.packaging.staging import staged_folder
 from kubeloop.packaging.verify import verify
-from kubeloop.site.addresses import disk_full, filesystem, package_address, store_failures, write_whole
+from kubeloop.site.addresses import disk_full, filesystem, is_local, package_address, store_failures, write_whole
 from kubeloop.site.model import Site
 from kubeloop.store import lock
 
@@ -41,7 +41,7 @@ def publish(site: Site, folder: Path) -> str:
     address = package_address(site, digest)
     files, path = filesystem(site, address)
     try:
-        if _is_local(files):
+        if is_local(files):
             _publish_local(site, folder, Path(path), digest)
         else:
             _publish_objects(files, folder, path, digest)
@@ -67,7 +67,7 @@ def fetch(site: Site, digest: str) -> Path:
     """
     address = package_address(site, digest)
     files, path = filesystem(site, address)
-    if _is_local(files):
+    if is_local(files):
         folder = Path(path)
         if not folder.is_dir():
             raise _missing(address, digest)
@@ -99,12 +99,6 @@ def attach(site: Site, digest: str, name: str, content: bytes) -> None:
         write_whole(files, f"{path}/{name}", content)
     except store_failures() as error:
         raise _silent(address, error) from error
-
-
-def _is_local(files: "AbstractFileSystem") -> bool:
-    from fsspec.implementations.local import LocalFileSystem
-
-    return isinstance(files, LocalFileSystem)
 
 
 def _publish_local(site: Site, folder: Path, target: Path, digest: str) -> None:

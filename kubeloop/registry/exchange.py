@@ -16,7 +16,7 @@ from kubeloop.data.tables import PART, read_facts, write_table
 from kubeloop.errors import InputError, TransientError
 from kubeloop.learning.inputs import InputColumn, to_frame
 from kubeloop.registry.scored import named
-from kubeloop.site.addresses import disk_full, filesystem, store_failures
+from kubeloop.site.addresses import disk_full, filesystem, is_local, store_failures, written_beside
 
 if TYPE_CHECKING:
     from kubeloop.site import Site
@@ -157,18 +157,17 @@ def _is_text(kind: str) -> bool:
 def _put(site: "Site", table: Path, address: str) -> None:
     """A table as a file at an address."""
     files, path = filesystem(site, address)
-    local = "file" in ((files.protocol,) if isinstance(files.protocol, str) else files.protocol)
+    parquet = _ending(address) == ".parquet"
     try:
-        if local:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        # Beside its place on this machine, and renamed; an object store shows an object once it is whole.
-        with tempfile.TemporaryDirectory(prefix=".kubeloop-", dir=Path(path).parent if local else None) as scratch:
-            made = Path(scratch) / f"answers{_ending(address)}"
-            _convert(table, made)
-            if local:
-                made.replace(path)
-            else:
-                files.put_file(str(made), path)
+        if is_local(files):
+            with written_beside(Path(path)) as made:
+                _convert(table, made, parquet=parquet)
+            return
+        # An object store shows an object once it is whole.
+        with tempfile.TemporaryDirectory(prefix="kubeloop-") as scratch:
+            made = Path(scratch) / "answers"
+            _convert(table, made, parquet=parquet)
+            files.put_file(str(made), path)
     except PermissionError as error:
         raise InputError(f"{address} may not be written: permission denied", "give the Site's key the right") from error
     except store_failures() as error:
@@ -189,14 +188,13 @@ def _take_away(site: "Site", address: str) -> None:
         ) from error
 
 
-def _convert(table: Path, into: Path) -> None:
+def _convert(table: Path, into: Path, *, parquet: bool) -> None:
     import pyarrow.csv as pc
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(table / PART) as file:
         schema = file.schema_arrow
         quoting = pc.WriteOptions(quoting_style="needed")
-        parquet = into.suffix == ".parquet"
         with pq.ParquetWriter(into, schema) if parquet else pc.CSVWriter(into, schema, write_options=quoting) as writer:
             for batch in file.iter_batches():
                 writer.write_batch(batch)

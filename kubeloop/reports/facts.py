@@ -56,14 +56,19 @@ def shown(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, int):
-        return f"{value:,}".replace("-", "\N{MINUS SIGN}")
+        return minus(f"{value:,}")
     if isinstance(value, float):
-        return _float(value).replace("-", "\N{MINUS SIGN}")
+        return minus(_float(value))
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {shown(found)}" for key, found in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return ", ".join(shown(found) for found in value)
     return str(value)
+
+
+def minus(number: str) -> str:
+    """A written number with a true minus sign."""
+    return number.replace("-", "\N{MINUS SIGN}")
 
 
 def _float(value: float) -> str:
@@ -85,7 +90,7 @@ def bare(value: Any) -> str:
 def asked(value: Any) -> str:
     """A bound as the contract has it: no digit more, thousands apart."""
     found = number(value)
-    return shown(value) if found is None else f"{found:,.12g}".replace("-", "\N{MINUS SIGN}")
+    return shown(value) if found is None else minus(f"{found:,.12g}")
 
 
 def percent(share: float) -> str:

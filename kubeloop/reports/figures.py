@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from kubeloop.reports.facts import minus
+
 INK, SOFT, GRID, MODEL, OTHER, PAPER = "#010203", "#010204", "#010205", "#010206", "#010207", "#010208"
 _VARIABLES = {
     INK: "var(--ink)",
@@ -232,7 +234,7 @@ def _plain_numbers(axes: Any) -> None:
 
 def _tick(value: float) -> str:
     text = f"{value / 1000:,.0f}k" if abs(value) >= 10_000 else f"{value:,.6g}"
-    return text.replace("-", "\N{MINUS SIGN}")
+    return minus(text)
 
 
 def _svg(figure: Any, name: str, label: str) -> str:

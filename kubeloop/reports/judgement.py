@@ -12,6 +12,7 @@ from kubeloop.reports.facts import (
     items,
     mapping,
     mappings,
+    minus,
     number,
     numbers,
     percent,
@@ -201,7 +202,7 @@ def _difference(name: str, found: Facts, margin: float | None) -> dict[str, Any]
 
 def signed(value: float) -> str:
     """With its sign, and three digits that count: differences are small."""
-    return f"{value:+.3g}".replace("-", "\N{MINUS SIGN}") if value else "0"
+    return minus(f"{value:+.3g}") if value else "0"
 
 
 def _figures(

@@ -114,14 +114,11 @@ def _headline(run: _Run) -> str:
     blocker = run.blocker
     gate = f"the {words.gate(blocker.gate).lower()}" if blocker else "a gate"
     if run.state == "pass":
-        outcome = text(run.facts("deploy").get("outcome"))
-        if run.did("deploy"):
-            return (
-                f"{name} passed, and became the champion"
-                if outcome != "already champion"
-                else f"{name} is still champion"
-            )
-        return f"{name} passed its gates"
+        if not run.did("deploy"):
+            return f"{name} passed its gates"
+        if text(run.facts("deploy").get("outcome")) == "already champion":
+            return f"{name} is still champion"
+        return f"{name} passed, and became the champion"
     return {
         "refused": f"{name} was refused by {gate}",
         "inconclusive": f"{gate[:1].upper()}{gate[1:]} could not decide about {name}",

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from kubeloop.reports.facts import count, mapping, mappings, number, plural, shown, text
+from kubeloop.reports.facts import count, mapping, mappings, minus, number, plural, shown, text
 from kubeloop.reports.look import render
 from kubeloop.reports.search_figures import history, parallel, quality
 from kubeloop.reports.words import metric as metric_title
@@ -89,7 +89,7 @@ def _led(search: Facts, trials: Sequence[Facts]) -> list[str]:
 
 def _shown(value: float | None) -> str:
     """An objective, with five digits that count: good trials lie close together."""
-    return "\N{EN DASH}" if value is None else f"{value:.5g}".replace("-", "\N{MINUS SIGN}")
+    return "\N{EN DASH}" if value is None else minus(f"{value:.5g}")
 
 
 def _rank(trial: Facts, lower: bool) -> tuple[bool, float, int]:

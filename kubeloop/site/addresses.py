@@ -5,8 +5,8 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,20 +180,40 @@ def write_whole(files: "AbstractFileSystem", path: str, content: bytes) -> None:
     Raises:
         InputError: The disk is full.
     """
-    protocol = files.protocol if isinstance(files.protocol, str) else files.protocol[0]
-    if protocol != "file":
+    if not is_local(files):
         files.pipe_file(path, content)
         return
-    final = Path(path)
+    with written_beside(Path(path)) as beside:
+        beside.write_bytes(content)
+
+
+def is_local(files: "AbstractFileSystem") -> bool:
+    """Whether a file system is this machine's, whose files can be renamed in one step."""
+    from fsspec.implementations.local import LocalFileSystem
+
+    return isinstance(files, LocalFileSystem)
+
+
+@contextmanager
+def written_beside(final: Path) -> Iterator[Path]:
+    """A path to write to that gets its name when the block ends well, and is taken away when it does not.
+
+    Args:
+        final: The name; missing folders are made.
+
+    Raises:
+        InputError: The disk is full.
+    """
     beside = final.with_name(f".{final.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
+        yield beside
         beside.replace(final)
     except OSError as error:
+        raise disk_full(error, str(final)) or error from None
+    finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise disk_full(error, str(final)) or error from None
 
 
 def store_failures() -> tuple[type[Exception], ...]:

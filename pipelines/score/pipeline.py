@@ -36,17 +36,12 @@ def score_pipeline(
         cpu: CPU limit of every task.
         memory: Memory limit of every task.
     """
-    world = partial(place, site=site, cpu=cpu, memory=memory, cached=False)
+    here = partial(place, site=site, cpu=cpu, memory=memory)
+    pure = partial(here, cached=True)
+    world = partial(here, cached=False)
     read = world(read_rows(model=model, source=source), timeout_s=60 * MINUTE)
     # The model as it was found: the same rows and the same package have the same answers.
-    answered = place(
-        predict(model=read.outputs["Output"], rows=read.outputs["rows"]),
-        site=site,
-        cpu=cpu,
-        memory=memory,
-        cached=True,
-        timeout_s=240 * MINUTE,
-    )
+    answered = pure(predict(model=read.outputs["Output"], rows=read.outputs["rows"]), timeout_s=240 * MINUTE)
     world(
         write_rows(
             answers=answered.outputs["answers"],

@@ -5,6 +5,7 @@ import os
 import secrets
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +18,16 @@ import yaml
 from kubeloop.cluster import installing
 from kubeloop.cluster.api import ISVC, POD, Api, connect
 from kubeloop.site.load import named_site
-from kubeloop.site.model import Site
-from tests.cluster.bed import layout
+from kubeloop.site.model import ObjectStore, Site
+from tests.cluster.bed import backing, layout
 
 PREDICTOR = os.environ.get("KUBELOOP_PREDICTOR_IMAGE", f"{layout.REGISTRY}/predictor:0.1.0")
 CLAIMS = Path(os.environ.get("KUBELOOP_TEST_CLAIMS") or layout.CLAIMS)
 """A folder of this machine that the node has at the same path: what is written there, a pod finds in its claim."""
 
+
+SECRETS = {"s3-key": "kubeloop", "s3-secret": "hunter2-of-the-store"}
+"""Of a Site whose packages are in the bed's S3."""
 
 ADMIN = os.environ.get("KUBECONFIG", "")
 """The administrator's, whoever a test is at the moment."""
@@ -104,6 +108,46 @@ def place(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     kubectl("delete", "pv", namespace, "--wait=false")
     # Pods with an agent take half a minute to end, and hold the node's CPU until then: the next module needs it.
     wait_until(lambda: not admin.list(POD), "the end of this module's pods", 300)
+
+
+def shared_site(place: Place, purpose: str, home: Path, **cluster: Any) -> Site:
+    """The place's Site with its records in PostgreSQL and its packages in a bucket of its own, as pods need it.
+
+    Args:
+        place: The tests' namespace.
+        purpose: Of the bucket, and the name of the Site's ConfigMap and Secret there.
+        home: Of what stays where the Site is used.
+        cluster: What else of its cluster differs.
+    """
+    if not layout.AUDIT_LOG.exists():
+        pytest.skip("NO BED: the PostgreSQL and the S3 that this test uses are the bed's")
+    bucket = f"{purpose}-{place.namespace}"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener.open(urllib.request.Request(f"{backing.S3}/{bucket}", method="PUT"), timeout=60).close()
+    keys = {"key": "${secret:s3-key}", "secret": "${secret:s3-secret}"}
+    assert place.site.cluster is not None
+    changes = {
+        "store": f"s3://{bucket}/kubeloop",
+        "objects": ObjectStore(endpoint=backing.S3, region="us-east-1", **keys),
+        "sql": backing.SQL,
+        "tracking": f"sqlite:///{home}/mlflow.db",
+        "home": home,
+        "cluster": place.site.cluster.model_copy(update={"settings": purpose, **cluster}),
+    }
+    site = place.site.model_copy(update=changes)
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": purpose}, "stringData": SECRETS}
+    settings = installing.render(site)[-1]
+    kubectl("-n", place.namespace, "apply", "-f", "-", stdin=yaml.safe_dump_all([settings, secret]))
+    return site
+
+
+@contextmanager
+def secrets_here() -> Iterator[None]:
+    """Know the Site's secrets as pods do, for the while of a block."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SECRETS.items():
+            patch.setenv("KUBELOOP_SECRET_" + name.upper().replace("-", "_"), value)
+        yield
 
 
 def site_document(namespace: str, home: Path, claim: Path) -> dict[str, Any]:

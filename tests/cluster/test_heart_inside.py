@@ -1,14 +1,12 @@
 """heart run by a pod: PostgreSQL, a store in S3, the account of `deploy` alone; and its answers, asked from outside."""
 
 import json
-import urllib.request
 from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
-from kubeloop.cluster import installing
 from kubeloop.cluster.api import ISVC, POD, connect
 from kubeloop.cluster.manifest import SecurityContext
 from kubeloop.ledger import entries
@@ -17,17 +15,14 @@ from kubeloop.packaging.store import fetch
 from kubeloop.registry.champions import champion
 from kubeloop.serving.on_cluster import ask
 from kubeloop.serving.trial import TOLERANCE
-from kubeloop.site.model import ObjectStore
 from kubeloop.store import open_engine
-from tests.cluster.bed import backing, layout
-from tests.cluster.conftest import as_account, kubectl, wait_until
+from tests.cluster.conftest import SECRETS, as_account, kubectl, secrets_here, shared_site, wait_until
 from tests.cluster.test_heart import ALLOWED, local_answers, over_the_wire, used_by
 from tests.cluster.test_images import PIPELINE
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
 EXAMPLE = Path(__file__).parents[2] / "examples/heart"
-SECRETS = {"s3-key": "kubeloop", "s3-secret": "hunter2-of-the-store"}
 RUN = """
 mkdir -p /tmp/home/sites
 cp -rL /etc/kubeloop/site /tmp/home/sites/inside
@@ -41,25 +36,10 @@ cat out
 @pytest.fixture(scope="module")
 def inside(place):
     """The Site as pods of the namespace know it, its ConfigMap and its Secret there."""
-    if not layout.AUDIT_LOG.exists():
-        pytest.skip("NO BED: the PostgreSQL and the S3 that this test uses are the bed's")
-    bucket = f"inside-{place.namespace}"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    opener.open(urllib.request.Request(f"{backing.S3}/{bucket}", method="PUT"), timeout=60).close()
-    keys = {"key": "${secret:s3-key}", "secret": "${secret:s3-secret}"}
-    changes = {
-        "store": f"s3://{bucket}/kubeloop",
-        "objects": ObjectStore(endpoint=backing.S3, region="us-east-1", **keys),
-        "sql": backing.SQL,
-        "tracking": "sqlite:////tmp/home/mlflow.db",
-        "cluster": place.site.cluster.model_copy(update={"settings": "inside"}),
-    }
-    site = place.site.model_copy(update=changes)
-    settings = installing.render(site)[-1]
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "inside"}, "stringData": SECRETS}
+    site = shared_site(place, "inside", Path("/tmp/home"))
     files = {name: (EXAMPLE / name).read_text(encoding="utf-8") for name in ("loop.yaml", "heart.csv")}
     example = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "example"}, "data": files}
-    kubectl("-n", place.namespace, "apply", "-f", "-", stdin=yaml.safe_dump_all([settings, secret, example]))
+    kubectl("-n", place.namespace, "apply", "-f", "-", stdin=yaml.safe_dump(example))
     return site
 
 
@@ -89,7 +69,7 @@ def job(site):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "run", "namespace": site.namespace}, "spec": spec}
 
 
-def test_a_pod_runs_the_loop_and_serves_what_it_made(place, inside, tmp_path, monkeypatch):
+def test_a_pod_runs_the_loop_and_serves_what_it_made(place, inside, tmp_path):
     kubectl("apply", "-f", "-", stdin=yaml.safe_dump(job(inside)))
 
     def phase():
@@ -102,11 +82,10 @@ def test_a_pod_runs_the_loop_and_serves_what_it_made(place, inside, tmp_path, mo
     assert (run["status"], run["verdict"]) == ("done", "pass")
     facts = run["tasks"][-1]["facts"]
     assert facts["max_difference"] <= TOLERANCE
-    for name, value in SECRETS.items():
-        assert name == "s3-key" or value not in told
-        monkeypatch.setenv("KUBELOOP_SECRET_" + name.upper().replace("-", "_"), value)
+    assert SECRETS["s3-secret"] not in told
     here = inside.model_copy(update={"home": tmp_path / "home"})
-    package = read_package(fetch(here, facts["digest"]), facts["digest"], here)
+    with secrets_here():
+        package = read_package(fetch(here, facts["digest"]), facts["digest"], here)
     with as_account(place.operator):
         served = over_the_wire(package, "heart", partial(ask, connect(place.site), "heart"))
     assert served == local_answers(package, "heart", tmp_path)

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,58 +11,33 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from kubeloop.cluster import installing
-from kubeloop.cluster.api import DEPLOYMENT, POD, Api, Kind, connect
-from kubeloop.contract import Contract, sections_of
-from kubeloop.data.tables import write_table
-from kubeloop.learning.training import train
-from kubeloop.monitoring.reference.fitting import fit_reference
-from kubeloop.packaging.build import build
+from kubeloop.cluster.api import DEPLOYMENT, POD, Api, connect
+from kubeloop.cluster.monitor_service import CLAIM
+from kubeloop.contract import Contract
 from kubeloop.packaging.store import fetch, publish
 from kubeloop.serving.attaching import attach
 from kubeloop.serving.on_cluster import endpoint
 from kubeloop.serving.trial import TOLERANCE
-from kubeloop.site.model import ObjectStore, Site
+from kubeloop.site.model import Site
 from kubeloop.store import open_engine
 from kubeloop.store.tables import champions, log_models, log_services, predictions
-from tests.cluster.bed import backing, layout
-from tests.cluster.conftest import CLAIMS, Place, as_account, kubectl, wait_until
+from tests.cluster.bed import layout
+from tests.cluster.conftest import CLAIMS, Place, as_account, kubectl, secrets_here, shared_site, wait_until
+from tests.monitoring.watching.service import package_of
 from tests.packaging import models
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
 DETECTOR = f"{layout.REGISTRY}/detector:0.1.0"
-SECRETS = {"s3-key": "kubeloop", "s3-secret": "watched-by-nobody"}
-CLAIM = Kind("api/v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 WINDOW = 50
 
 
 @pytest.fixture(scope="module")
 def watched(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A Site with its records in PostgreSQL and its packages in S3, whose models are watched."""
-    if not layout.AUDIT_LOG.exists():
-        pytest.skip("NO BED: the PostgreSQL and the S3 that this test uses are the bed's")
-    bucket = f"watched-{place.namespace}"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    opener.open(urllib.request.Request(f"{backing.S3}/{bucket}", method="PUT"), timeout=60).close()
-    keys = {"key": "${secret:s3-key}", "secret": "${secret:s3-secret}"}
-    assert place.site.cluster is not None
-    how = {"settings": "watched", "logger": None, "monitor": DETECTOR}
-    changes = {
-        "store": f"s3://{bucket}/kubeloop",
-        "objects": ObjectStore(endpoint=backing.S3, region="us-east-1", **keys),
-        "sql": backing.SQL,
-        "home": tmp_path_factory.mktemp("watched"),
-        "cluster": place.site.cluster.model_copy(update=how),
-    }
-    site = place.site.model_copy(update=changes)
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "watched"}, "stringData": SECRETS}
-    settings = installing.render(site)[-1]
-    made = [settings, secret, volume(place.namespace)]
-    kubectl("-n", place.namespace, "apply", "-f", "-", stdin=yaml.safe_dump_all(made))
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in SECRETS.items():
-            patch.setenv("KUBELOOP_SECRET_" + name.upper().replace("-", "_"), value)
+    site = shared_site(place, "watched", tmp_path_factory.mktemp("watched"), logger=None, monitor=DETECTOR)
+    kubectl("apply", "-f", "-", stdin=yaml.safe_dump(volume(place.namespace)))
+    with secrets_here():
         yield site
     kubectl("delete", "pv", f"{place.namespace}-monitor", "--wait=false")
 
@@ -89,14 +63,7 @@ def package(folder: Path, c: float) -> Path:
     windows = {"window": {"rows": WINDOW, "minimum_rows": 20}, "confirm": {"windows": 1, "of": 1}}
     small = {"resources": {"cpu": "100m", "memory": "512Mi"}}
     contract = Contract.model_validate({**document, "monitoring": {"detectors": windows}, "serving": small})
-    sections = sections_of(contract)
-    write_table(models.table(rows=600), folder / "development")
-    (folder / "model").mkdir()
-    train(sections.train, {}, folder / "development", folder / "model")
-    fit_reference(sections.monitor, folder / "model", folder / "development", folder / "reference")
-    out = folder / "package"
-    build(folder / "model", contract, models.evaluation(), models.DATA, out, folder / "reference")
-    return out
+    return package_of(contract, folder)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,10 @@ from types import ModuleType
 import pytest
 import sqlalchemy as sa
 
+from kubeloop.packaging.read import Package, read_package
 from kubeloop.registry import mirror
+from kubeloop.registry.champions import move_champion
+from kubeloop.registry.versions import register
 from kubeloop.site.model import Site, laptop
 from kubeloop.store import open_engine
 
@@ -56,6 +59,15 @@ def engine(site: Site) -> Iterator[sa.Engine]:
     found = open_engine(site)
     yield found
     found.dispose()
+
+
+@pytest.fixture
+def champion(site: Site, engine: sa.Engine, packages: list[Path], now: dt.datetime) -> Package:
+    """The first package, registered and serving."""
+    found = read_package(packages[0])
+    register(engine, site, packages[0], "run-1", now)
+    move_champion(engine, site.namespace, found.name, found.digest, 0, now)
+    return found
 
 
 @pytest.fixture

@@ -17,21 +17,10 @@ from kubeloop.components.read_rows import read_rows
 from kubeloop.components.write_rows import write_rows
 from kubeloop.data.tables import read_facts, read_frame, write_table
 from kubeloop.errors import InputError, TransientError
-from kubeloop.packaging.read import read_package
 from kubeloop.registry import exchange, scored
-from kubeloop.registry.champions import move_champion
-from kubeloop.registry.versions import register
 from kubeloop.tracking.task import TaskContext
 
 pytestmark = pytest.mark.usefixtures("no_mirror")
-
-
-@pytest.fixture
-def champion(site: Any, engine: Any, packages: list[Path], now: Any) -> Any:
-    found = read_package(packages[0])
-    register(engine, site, packages[0], "run-1", now)
-    move_champion(engine, site.namespace, found.name, found.digest, 0, now)
-    return found
 
 
 @pytest.fixture

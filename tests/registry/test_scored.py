@@ -12,23 +12,11 @@ import pytest
 from kubeloop.components.predict import predict
 from kubeloop.data.tables import read_facts, read_frame, write_table
 from kubeloop.errors import InputError
-from kubeloop.packaging.read import read_package
 from kubeloop.registry import scored
-from kubeloop.registry.champions import move_champion
-from kubeloop.registry.versions import register
 from kubeloop.scoring import batch
 from kubeloop.tracking.task import TaskContext
 
 pytestmark = pytest.mark.usefixtures("no_mirror")
-
-
-@pytest.fixture
-def champion(site: Any, engine: Any, packages: list[Path], now: Any) -> Any:
-    """The first package, registered and serving."""
-    found = read_package(packages[0])
-    register(engine, site, packages[0], "run-1", now)
-    move_champion(engine, site.namespace, found.name, found.digest, 0, now)
-    return found
 
 
 def asked(models: Any, folder: Path, rows: int, wrong: int | None = None) -> Any:

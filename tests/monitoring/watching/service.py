@@ -35,12 +35,19 @@ WATCHING = {
 def make_package(folder: Path, **monitoring: Any) -> Path:
     """A package of a model of 600 rows, with its reference."""
     agreed: Contract = models.contract().model_copy(update={"monitoring": None})
-    agreed = Contract.model_validate({**agreed.model_dump(mode="json"), "monitoring": WATCHING | monitoring})
+    return package_of(
+        Contract.model_validate({**agreed.model_dump(mode="json"), "monitoring": WATCHING | monitoring}), folder
+    )
+
+
+def package_of(contract: Contract, folder: Path) -> Path:
+    """A package of a model of 600 rows as a contract wants it, with its reference."""
+    sections = sections_of(contract)
     write_table(models.table(rows=600), folder / "development")
     (folder / "model").mkdir(parents=True)
-    train(sections_of(agreed).train, {}, folder / "development", folder / "model")
-    fit_reference(sections_of(agreed).monitor, folder / "model", folder / "development", folder / "reference")
-    build(folder / "model", agreed, models.evaluation(), models.DATA, folder / "package", folder / "reference")
+    train(sections.train, {}, folder / "development", folder / "model")
+    fit_reference(sections.monitor, folder / "model", folder / "development", folder / "reference")
+    build(folder / "model", contract, models.evaluation(), models.DATA, folder / "package", folder / "reference")
     return folder / "package"
 
 
