@@ -102,7 +102,8 @@ def ask(api: "Api", name: str, path: str, body: bytes) -> tuple[int, bytes]:
     Raises:
         OSError: There is no answer.
     """
-    service = f"{name}-predictor"
-    if not api.inside:
-        return api.ask_service(service, path, body, GOLDEN_HEADERS)
-    return post_to(f"{service}.{api.namespace}", 80, path, body)
+    from kubeloop.cluster.serving import proxied_service
+
+    if api.inside:
+        return post_to(f"{name}-predictor.{api.namespace}", 80, path, body)
+    return api.ask_service(proxied_service(api, name), path, body, GOLDEN_HEADERS)

@@ -101,9 +101,18 @@ def _text(measured: "Measurement", planned: "Plan | None") -> str:
     lines += [
         f"planned for {planned.rate_per_replica:,.0f}/s each;"
         f" expected {planned.mean:,.6g}/s, at most {planned.peak:,.6g}/s",
-        "in the InferenceService, with Knative:",
-        *(f"  {key}: {value}" for key, value in planned.knative.items()),
-        "or in Standard mode (HorizontalPodAutoscaler):",
-        *(f"  {key}: {value}" for key, value in planned.standard.items()),
+        "in loop.yaml, where KServe runs Deployments (Standard mode):",
+        *_serving(planned.standard),
+        "or with Knative (`cluster.mode: knative` in site.yaml):",
+        *_serving(planned.knative),
     ]
     return "\n".join(lines)
+
+
+def _serving(fields: dict[str, Any]) -> list[str]:
+    """Fields of an InferenceService's predictor in the words of loop.yaml."""
+    return [
+        "  serving:",
+        f"    replicas: {{minimum: {fields['minReplicas']}, maximum: {fields['maxReplicas']}}}",
+        f"    autoscaling: {{metric: {fields['scaleMetric']}, target: {fields['scaleTarget']}}}",
+    ]

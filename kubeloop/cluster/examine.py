@@ -23,7 +23,9 @@ KATIB_LABEL = "katib.kubeflow.org/metrics-collector-injection"
 PSEUDONYM_KEY = "pseudonym-key"
 """What makes pseudonyms out of personal values; a laptop makes its own, a cluster's is in the Secret."""
 
+_KATIB = "/apis/kubeflow.org/v1beta1"
 _KATIB_CONFIG = "/api/v1/namespaces/kubeflow/configmaps/katib-config"
+_FEATURES = "/api/v1/namespaces/knative-serving/configmaps/config-features"
 _CONFIG = "/api/v1/namespaces/kserve/configmaps/inferenceservice-config"
 _NEEDED = (
     *((verb, "serving.kserve.io", "inferenceservices") for verb in ("get", "create", "patch", "delete")),
@@ -68,7 +70,7 @@ def examine(site: Site) -> Iterator[Look]:
         return
     yield _version(str(version["gitVersion"]))
     yield from _safely("clock", lambda: _clock(api.clock_offset_s()))
-    yield from _safely("KServe", lambda: _kserve(api))
+    yield from _safely("KServe", lambda: _kserve(api, site))
     missing = [f"{verb} {resource}" for verb, group, resource in _NEEDED if not api.may(verb, group, resource)]
     told = "this account has every verb of its Role" if not missing else f"this account may not: {', '.join(missing)}"
     yield Look("rights", told, _BIND if missing else "")
@@ -153,7 +155,7 @@ def _trainer(api: Api, site: Site) -> Look:
     assert site.cluster is not None
     if site.cluster.trainer is None:
         return Look("trainer", "none is named: a search that is started outside runs where it is started")
-    if not _is_there(api, "/apis/kubeflow.org/v1beta1"):
+    if not _is_there(api, _KATIB):
         return Look("trainer", "cluster.trainer is named, and there is no Katib that could run it", _TRAINER)
     return Look("trainer", site.cluster.trainer)
 
@@ -170,13 +172,15 @@ def _clock(offset_s: float) -> Look:
     return Look("clock", f"{abs(offset_s):.0f} s from the server's", "set this machine's clock by NTP" if apart else "")
 
 
-def _kserve(api: Api) -> Look:
+def _kserve(api: Api, site: Site) -> Look:
     try:
         served = {item["version"] for item in api.read("/apis/serving.kserve.io")["versions"]}
     except Refused:
         return Look("KServe", "its InferenceService is not known here", "install KServe 0.20 in Standard mode")
     if "v1beta1" not in served:
         return Look("KServe", f"it serves {', '.join(sorted(served))}", "upgrade it to 0.20")
+    if site.cluster is not None and site.cluster.mode == "knative":
+        return _knative(api, site)
     try:
         deploy = str(api.read(_CONFIG)["data"].get("deploy", ""))
     except (Refused, KeyError):
@@ -185,6 +189,19 @@ def _kserve(api: Api) -> Look:
     mode = found[1] if found else "not set"
     good = mode in ("Standard", "RawDeployment")
     return Look("KServe", f"v1beta1, mode {mode}", "" if good else _MODE)
+
+
+def _knative(api: Api, site: Site) -> Look:
+    if not _is_there(api, "/apis/serving.knative.dev/v1"):
+        mend = "install Knative Serving, or write cluster.mode: standard into site.yaml"
+        return Look("KServe", "v1beta1; the Site wants Knative, which is not known here", mend)
+    feature = f"kubernetes.podspec-{'init-containers' if site.store.startswith('s3://') else 'persistent-volume-claim'}"
+    try:
+        word = api.read(_FEATURES)["data"].get(feature, "disabled")
+    except (Refused, KeyError):
+        return Look("KServe", f"v1beta1, on Knative; whether it allows {feature} cannot be seen by this account")
+    mend = f"set {feature} to enabled in the ConfigMap knative-serving/config-features"
+    return Look("KServe", f"v1beta1, on Knative, {feature} is {word}", "" if word in ("enabled", "allowed") else mend)
 
 
 def _namespace(api: Api) -> Look:
@@ -229,7 +246,7 @@ def _katib(api: Api) -> Look:
     """Whether Katib's own pods may run in a namespace that holds to Pod Security `restricted`."""
     import yaml
 
-    if not _is_there(api, "/apis/kubeflow.org/v1beta1"):
+    if not _is_there(api, _KATIB):
         return Look("Katib", "not here: a search runs where it is started")
     try:
         text = str(api.read(_KATIB_CONFIG)["data"]["katib-config.yaml"])
@@ -263,4 +280,7 @@ _KATIB = (
     "runtime.suggestions a securityContext (runAsNonRoot, allowPrivilegeEscalation: false, capabilities drop ALL, "
     "seccompProfile RuntimeDefault); then restart katib-controller"
 )
-_MODE = "set defaultDeploymentMode to Standard in the ConfigMap kserve/inferenceservice-config"
+_MODE = (
+    "set defaultDeploymentMode to Standard in the ConfigMap kserve/inferenceservice-config, or cluster.mode to knative "
+    "in site.yaml"
+)

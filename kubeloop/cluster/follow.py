@@ -1,7 +1,8 @@
 """Follow a rollout to its end, or to the first sign that it will never come.
 
 The InferenceService's own Ready stays true after a bad update, and its observedGeneration is another object's. What
-counts are the Deployment that carries our revision and the pods of its newest ReplicaSet.
+counts are the Deployment that carries our revision and the pods of its newest ReplicaSet; and with Knative that its
+revision, which owns that Deployment, gets all requests.
 """
 
 import time
@@ -28,6 +29,8 @@ WEBHOOK_S = 60.0
 """How long somebody else's admission webhook, such as Katib's, may be away: pods are tried again until it is back."""
 
 LOG_LINES = 15
+_ALL = 100
+"""Percent of the requests."""
 
 
 @dataclass
@@ -67,7 +70,7 @@ def look(api: Api, name: str, revision: str) -> Seen:
     seen = Seen(api.get(ISVC, name) or {})
     label = f"serving.kserve.io/inferenceservice={name}"
     found = api.list(DEPLOYMENT, label)
-    seen.deployment = next((item for item in found if item["metadata"]["name"] == f"{name}-predictor"), None)
+    seen.deployment = next((item for item in found if _is_newest(item, name, seen.service)), None)
     sets = [item for item in api.list(REPLICA_SET, label) if _marker(item["spec"]["template"]) == revision]
     owners = {item["metadata"]["uid"] for item in sets}
     seen.pods = [item for item in api.list(POD, label) if owners & {owner["uid"] for owner in _owners(item)}]
@@ -97,8 +100,19 @@ def judge(seen: Seen, revision: str, waited_s: float) -> Verdict:
     numbers = [status.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas")]
     if not current or numbers != [wanted] * 3:
         return Verdict(waits_for=f"{numbers[0]} of {wanted} copies of the new revision, {numbers[2]} answering")
+    if knative := _knative_revision(seen.deployment):
+        return _taken_over(seen.service, knative)
     if _reason(seen.service, "PredictorReady") != "NewReplicaSetAvailable" or not _ready(seen.service):
         return Verdict(waits_for="the InferenceService to say that it is ready")
+    return Verdict(done=True)
+
+
+def _taken_over(service: Document, revision: str) -> Verdict:
+    """Knative's own word for a revision of its own, which Ready alone is not: that may be about the one before."""
+    told = predictor_status(service)
+    shares = {item.get("revisionName"): item.get("percent") for item in told.get("traffic", [])}
+    if told.get("latestReadyRevision") != revision or shares.get(revision) != _ALL:
+        return Verdict(waits_for=f"Knative to send all requests to {revision}")
     return Verdict(done=True)
 
 
@@ -197,6 +211,24 @@ def explained(api: Api, name: str, stopped: Symptom) -> PermanentError:
 def _marker(template: Document) -> str:
     annotations: dict[str, str] = template["metadata"].get("annotations") or {}
     return annotations.get(REVISION, "")
+
+
+def predictor_status(service: Document) -> dict[str, Any]:
+    """What an InferenceService says of its predictor; empty: nothing yet."""
+    return dict(service.get("status", {}).get("components", {}).get("predictor", {}))
+
+
+def _is_newest(deployment: Document, name: str, service: Document) -> bool:
+    """Whether it runs the newest pods of a model: there is one of that name, or with Knative one for each revision."""
+    if deployment["metadata"]["name"] == f"{name}-predictor":
+        return True
+    revision = _knative_revision(deployment)
+    return revision is not None and revision == predictor_status(service).get("latestCreatedRevision")
+
+
+def _knative_revision(deployment: Document) -> str | None:
+    found = deployment["metadata"].get("labels", {}).get("serving.knative.dev/revision")
+    return None if found is None else str(found)
 
 
 def _owners(item: Document) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from kubeloop.cluster.manifest import (
     EmptyDir,
     HttpGet,
     InitContainer,
+    Lifecycle,
     Logger,
     Mount,
     Probe,
@@ -26,7 +27,7 @@ from kubeloop.cluster.manifest import (
     Variable,
     Volume,
 )
-from kubeloop.contract.serving import Serving
+from kubeloop.contract.serving import Autoscaling, Serving
 from kubeloop.digests import document_digest
 from kubeloop.errors import InputError
 from kubeloop.site.addresses import access, package_address
@@ -38,6 +39,9 @@ CONTAINER = "kserve-container"
 
 PACKAGE, REVISION = "kubeloop-package", "kubeloop-revision"
 """Annotations of the pods: which package, and the digest of all that was applied."""
+
+MODE = "serving.kserve.io/deploymentMode"
+"""Annotation of an InferenceService that is not served as the cluster's ConfigMap says."""
 
 SITE_FOLDER = "/etc/kubeloop/site"
 FETCHED = "/mnt/package"
@@ -56,7 +60,7 @@ class Predictor(Strict):
     annotations: dict[str, str] = Field(default_factory=dict)
     min_replicas: int
     max_replicas: int
-    scale_metric: Literal["cpu"] | None = None
+    scale_metric: Literal["cpu", "rps", "concurrency"] | None = None
     scale_target: int | None = None
     timeout: int
     logger: Logger | None = None
@@ -64,7 +68,7 @@ class Predictor(Strict):
     automount_service_account_token: bool = False
     enable_service_links: bool = False
     image_pull_secrets: tuple[PullSecret, ...] | None = None
-    termination_grace_period_seconds: int = 60
+    termination_grace_period_seconds: int | None = 60
     init_containers: tuple[InitContainer, ...] | None = None
     containers: tuple[Container, ...]
     volumes: tuple[Volume, ...]
@@ -77,11 +81,12 @@ class Spec(Strict):
 
 
 class Metadata(Strict):
-    """Name and namespace; an annotation here would reach the pods and restart them, so there is none."""
+    """Name and namespace; an annotation here reaches the pods and restarts them, so there is none that ever changes."""
 
     name: str
     namespace: str
     labels: dict[str, str]
+    annotations: dict[str, str] | None = None
 
 
 class InferenceService(Strict):
@@ -91,6 +96,11 @@ class InferenceService(Strict):
     kind: Literal["InferenceService"] = "InferenceService"
     metadata: Metadata
     spec: Spec
+
+    @property
+    def on_knative(self) -> bool:
+        """Whether Knative runs its pods."""
+        return self.metadata.annotations is not None
 
     @property
     def revision(self) -> str:
@@ -122,17 +132,18 @@ def inference_service(site: Site, name: str, digest: str, serving: Serving) -> I
     sized = Resources(requests={"cpu": asked.cpu, "memory": asked.memory}, limits={"memory": asked.memory})
     placed = _placed(site, how, digest, sized)
     logger = logger_address(site, name)
-    scaled = replicas.maximum > replicas.minimum
+    scaling = _scaling(serving, how)
     predictor = Predictor(
         annotations={PACKAGE: digest, VERSION: digest},
         min_replicas=replicas.minimum,
         max_replicas=replicas.maximum,
-        scale_metric="cpu" if scaled else None,
-        scale_target=80 if scaled else None,
-        timeout=60,
+        scale_metric=scaling and scaling.metric,
+        scale_target=scaling and scaling.target,
+        timeout=serving.timeout_s,
         logger=Logger(url=logger) if logger else None,
         service_account_name=serving.service_account,
         image_pull_secrets=tuple(PullSecret(name=item) for item in how.pull_secrets) or None,
+        termination_grace_period_seconds=None if how.mode == "knative" else 60,
         init_containers=None if placed.fetch is None else (placed.fetch,),
         containers=(
             Container(
@@ -142,6 +153,7 @@ def inference_service(site: Site, name: str, digest: str, serving: Serving) -> I
                 startup_probe=_probe("/v2/health/ready", 2, START_PROBES),
                 readiness_probe=_probe("/v2/health/ready", 2, 3),
                 liveness_probe=_probe("/v2/health/live", 10, 6),
+                lifecycle=None if how.mode == "knative" else Lifecycle(),
                 volume_mounts=(
                     Mount(name="store", mount_path=placed.mount, read_only=True),
                     Mount(name="site", mount_path=SITE_FOLDER, read_only=True),
@@ -155,16 +167,28 @@ def inference_service(site: Site, name: str, digest: str, serving: Serving) -> I
             Volume(name="scratch", empty_dir=EmptyDir(size_limit="256Mi")),
         ),
     )
-    return _marked(site, name, predictor)
+    return _marked(site, how, name, predictor)
 
 
-def _marked(site: Site, name: str, predictor: Predictor) -> InferenceService:
+def _scaling(serving: Serving, how: Cluster) -> Autoscaling | None:
+    """As the contract says; else by the CPU, or as Knative does it; None where there is nothing to scale."""
+    if serving.replicas.maximum == serving.replicas.minimum:
+        return None
+    return serving.autoscaling or (None if how.mode == "knative" else Autoscaling())
+
+
+def _marked(site: Site, how: Cluster, name: str, predictor: Predictor) -> InferenceService:
     """With the digest of all that rolls a pod: equal input gives equal revisions, so applying again changes nothing."""
     digest = document_digest(predictor.model_dump(mode="json", by_alias=True, exclude_none=True))
     annotations = {**predictor.annotations, REVISION: digest[7:19]}
     labels = {"app.kubernetes.io/managed-by": "kubeloop", "app.kubernetes.io/name": name}
     return InferenceService(
-        metadata=Metadata(name=name, namespace=site.namespace, labels=labels),
+        metadata=Metadata(
+            name=name,
+            namespace=site.namespace,
+            labels=labels,
+            annotations={MODE: "Knative"} if how.mode == "knative" else None,
+        ),
         spec=Spec(predictor=predictor.model_copy(update={"annotations": annotations})),
     )
 

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from kubeloop.cluster.inference_service import REVISION, InferenceService
+from kubeloop.cluster.inference_service import REVISION, InferenceService, Predictor
 from kubeloop.errors import InputError
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 _LONGEST = 63 - len("-predictor-") - 10  # the Deployment's name and a ReplicaSet's hash must fit into a label
+_PERCENT = 100
 _QUANTITY = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 
 
@@ -37,8 +38,7 @@ def lint(service: InferenceService) -> Iterator[str]:
     low, high = predictor.min_replicas, predictor.max_replicas
     if low > high:
         yield f"serving.replicas: minimum should be at most maximum, got {low} and {high}"
-    if low == 0:
-        yield "serving.replicas.minimum: Standard mode cannot scale to 0 and runs 1 copy; write 1"
+    yield from _scaled(predictor, on_knative=service.on_knative)
     if predictor.logger is not None:
         url = urlsplit(predictor.logger.url)
         if url.scheme not in ("http", "https") or not url.hostname:
@@ -47,6 +47,18 @@ def lint(service: InferenceService) -> Iterator[str]:
     for container in predictor.containers:
         yield from image_findings("cluster.image", container.image)
         yield from _sized(container.resources.requests)
+
+
+def _scaled(predictor: Predictor, *, on_knative: bool) -> Iterator[str]:
+    metric, target = predictor.scale_metric, predictor.scale_target
+    if on_knative and metric == "cpu":
+        yield "serving.autoscaling.metric: Knative scales by rps or concurrency, got cpu; write one of these, or none"
+    if not on_knative and predictor.min_replicas == 0:
+        yield "serving.replicas.minimum: Standard mode cannot scale to 0 and runs 1 copy; write 1"
+    if not on_knative and metric in ("rps", "concurrency"):
+        yield f"serving.autoscaling.metric: Standard mode scales by cpu, got {metric}, which needs cluster.mode knative"
+    if metric == "cpu" and target is not None and target > _PERCENT:
+        yield f"serving.autoscaling.target: at most {_PERCENT} percent of the CPU was expected, got {target}"
 
 
 def _annotated(annotations: dict[str, str]) -> Iterator[str]:

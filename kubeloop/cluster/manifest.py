@@ -135,7 +135,7 @@ class Container(Strict):
     startup_probe: Probe
     readiness_probe: Probe
     liveness_probe: Probe
-    lifecycle: Lifecycle = Lifecycle()
+    lifecycle: Lifecycle | None = Lifecycle()
     termination_message_policy: Literal["FallbackToLogsOnError"] = "FallbackToLogsOnError"
     volume_mounts: tuple[Mount, ...]
 

@@ -7,8 +7,8 @@ from typing import Any
 from kubeloop.cluster import lint
 from kubeloop.cluster.api import ISVC, Api, Refused
 from kubeloop.cluster.drift import drift
-from kubeloop.cluster.follow import follow
-from kubeloop.cluster.inference_service import PACKAGE, REVISION, InferenceService
+from kubeloop.cluster.follow import follow, predictor_status
+from kubeloop.cluster.inference_service import MODE, PACKAGE, REVISION, InferenceService
 from kubeloop.errors import KubeloopError, PermanentError
 
 _GONE_S = 30.0
@@ -71,6 +71,17 @@ def serve(api: Api, service: InferenceService, deadline_s: float, *, force: bool
     same = before is not None and before["metadata"]["resourceVersion"] == applied["metadata"]["resourceVersion"]
     url = str(applied.get("status", {}).get("address", {}).get("url") or _url(api, name))
     return Served(not same, round(seconds, 3), previous, tuple(str(item) for item in changes), url)
+
+
+def proxied_service(api: Api, name: str) -> str:
+    """The Service of a model that has pods of its own behind it, for the API server's proxy.
+
+    Knative's own of the model's name leads to its gateway; the one that leads to the pods bears the revision's name.
+    """
+    live = api.get(ISVC, name) or {}
+    if live.get("metadata", {}).get("annotations", {}).get(MODE) != "Knative":
+        return f"{name}-predictor"
+    return f"{predictor_status(live).get('latestReadyRevision')}-private"
 
 
 def revision_of(api: Api, name: str) -> tuple[str | None, str | None]:

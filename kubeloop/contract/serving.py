@@ -24,6 +24,15 @@ class Replicas(Strict):
     maximum: int = Field(1, ge=1, description="Copies under load.")
 
 
+class Autoscaling(Strict):
+    """When copies are added and taken away, between the two `replicas`; `kubeloop capacity` finds both."""
+
+    metric: Literal["cpu", "rps", "concurrency"] = Field(
+        "cpu", description="What is watched: use of the CPU; with Knative requests per second, or at the same time."
+    )
+    target: int = Field(80, ge=1, description="Of each copy: percent of `resources.cpu`, or so many requests.")
+
+
 class Slo(Strict):
     """What the endpoint promises."""
 
@@ -37,6 +46,10 @@ class Serving(Strict):
     answers: Literal["labels", "probabilities", "both"] = Field("both", description="What an answer carries.")
     resources: Resources = Resources()
     replicas: Replicas = Replicas()
+    autoscaling: Autoscaling | None = Field(
+        None, description="Left out: at 80% of the CPU, with Knative as Knative does it."
+    )
+    timeout_s: int = Field(60, ge=1, le=600, description="After so many seconds a request is given up.")
     slo: Slo = Slo()
     request_log: RequestLogs = Field(
         "errors", description="Requests that get a line of JSON in the predictor's log: none, failed ones, all."

@@ -1,6 +1,7 @@
 """The Site: what differs between a laptop and a cluster, and nothing else."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -66,6 +67,8 @@ class Cluster(BaseModel):
             attached later drops requests. None: to the model's detector service where there is a `monitor`, else there
             is no inference log.
         monitor: The image of the detector service that each model gets beside its endpoint; None: nobody watches.
+        mode: How KServe runs endpoints: `standard` as Deployments, `knative` as Knative Services, which scale by
+            requests, and down to 0. An endpoint that is there cannot change it.
         pull_secrets: Secrets for the registry.
         deadline_s: How long a rollout may take before it is given up, in seconds.
     """
@@ -78,6 +81,7 @@ class Cluster(BaseModel):
     settings: str = "kubeloop"
     logger: str | None = None
     monitor: str | None = None
+    mode: Literal["standard", "knative"] = "standard"
     pull_secrets: tuple[str, ...] = ()
     deadline_s: float = Field(600.0, gt=0)
 

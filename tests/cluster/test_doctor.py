@@ -146,6 +146,9 @@ def test_12_kserve_in_another_mode(place):
     finally:
         kubectl(*patch, json.dumps({"data": {"deploy": before}}))
 
+    site = with_site(place, cluster=place.site.cluster.model_copy(update={"mode": "knative"}))
+    assert "the Site wants Knative, which is not known here / install Knative Serving" in mended(site, "KServe")
+
 
 def test_13_a_secret_that_the_cluster_does_not_have(place):
     site = with_site(place, sql="postgresql://kubeloop:${secret:sql-password}@db/kubeloop")

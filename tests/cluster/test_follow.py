@@ -73,6 +73,39 @@ def test_after_a_bad_update_the_service_says_ready_and_we_wait():
     assert (verdict.done, verdict.waits_for) == (False, "the InferenceService to say that it is ready")
 
 
+def knative(name="heart-predictor-00002", revision=REVISION, **status):
+    made = deployment(revision, **status)
+    made["metadata"] |= {"name": f"{name}-deployment", "labels": {"serving.knative.dev/revision": name}}
+    return made
+
+
+def told(created="heart-predictor-00002", ready="heart-predictor-00002", share=100):
+    traffic = [{"revisionName": ready, "percent": share, "latestRevision": True}]
+    parts = {"predictor": {"latestCreatedRevision": created, "latestReadyRevision": ready, "traffic": traffic}}
+    return {"status": {"components": parts, "conditions": [{"type": "Ready", "status": "True"}]}}
+
+
+def test_on_knative_a_revision_serves_once_all_requests_go_to_it():
+    assert judge(Seen(told(), knative()), REVISION, 1.0).done
+    assert judge(Seen(told(), knative(updatedReplicas=0)), REVISION, 1.0).waits_for.startswith("0 of 1 copies")
+    for service in (told(ready="heart-predictor-00001"), told(share=20)):
+        verdict = judge(Seen(service, knative()), REVISION, 1.0)
+        assert (verdict.done, verdict.waits_for) == (False, "Knative to send all requests to heart-predictor-00002")
+
+
+def test_on_knative_the_deployment_of_the_newest_revision_counts_also_where_an_older_one_has_the_same_marker():
+    old, new = knative("heart-predictor-00001"), knative("heart-predictor-00003", "another")
+
+    class Listing:
+        def get(self, kind, name):
+            return told(created="heart-predictor-00003")
+
+        def list(self, kind, *_, **__):
+            return [old, new] if kind == follow.DEPLOYMENT else []
+
+    assert follow.look(Listing(), "heart", REVISION).deployment is new
+
+
 @pytest.mark.parametrize(
     ("sick", "waited_s", "expected"),
     [

@@ -5,7 +5,7 @@ import pytest
 from kubeloop.cluster import lint
 from kubeloop.cluster.inference_service import CONTAINER, PACKAGE, REVISION, inference_service
 from kubeloop.cluster.manifest import VERSION
-from kubeloop.contract.serving import Replicas, Resources, Serving
+from kubeloop.contract.serving import Autoscaling, Replicas, Resources, Serving
 from kubeloop.errors import InputError
 from kubeloop.site.model import Cluster, ObjectStore, Site
 
@@ -25,6 +25,11 @@ def site(**cluster):
 
 def service(serving=None, name="heart", **cluster):
     return inference_service(site(**cluster), name, DIGEST, serving or Serving())
+
+
+def scaled(metric, target, **cluster):
+    room = Replicas(minimum=1, maximum=3)
+    return service(Serving(replicas=room, autoscaling=Autoscaling(metric=metric, target=target)), **cluster)
 
 
 def test_the_package_is_read_from_the_claim_by_its_digest():
@@ -89,10 +94,25 @@ def test_a_pod_keeps_to_pod_security_restricted_and_holds_no_token():
     assert "env" not in predictor["containers"][0]
 
 
-def test_it_scales_by_cpu_only_where_there_is_room_to_scale():
-    scaled = service(Serving(replicas=Replicas(minimum=1, maximum=3))).spec.predictor
+def test_it_scales_only_where_there_is_room_to_and_as_the_contract_says():
+    room = Replicas(minimum=1, maximum=3)
+    scaled = service(Serving(replicas=room)).spec.predictor
     assert (scaled.scale_metric, scaled.scale_target, scaled.max_replicas) == ("cpu", 80, 3)
-    assert service().spec.predictor.scale_metric is None
+    told = service(Serving(replicas=room, autoscaling=Autoscaling(metric="cpu", target=60), timeout_s=5)).spec.predictor
+    assert (told.scale_metric, told.scale_target, told.timeout) == ("cpu", 60, 5)
+    assert service(Serving(autoscaling=Autoscaling())).spec.predictor.scale_metric is None
+
+
+def test_on_knative_it_scales_by_requests_and_asks_for_nothing_that_knative_refuses_a_pod():
+    told = Serving(replicas=Replicas(minimum=0, maximum=3), autoscaling=Autoscaling(metric="rps", target=700))
+    made = service(told, mode="knative")
+    assert list(lint.lint(made)) == []
+    assert made.document()["metadata"]["annotations"] == {"serving.kserve.io/deploymentMode": "Knative"}
+    predictor = made.document()["spec"]["predictor"]
+    assert (predictor["minReplicas"], predictor["scaleMetric"], predictor["scaleTarget"]) == (0, "rps", 700)
+    assert "terminationGracePeriodSeconds" not in predictor
+    assert "lifecycle" not in predictor["containers"][0]
+    assert "scaleMetric" not in service(Serving(replicas=told.replicas), mode="knative").document()["spec"]["predictor"]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +120,9 @@ def test_it_scales_by_cpu_only_where_there_is_room_to_scale():
     [
         (lambda: service(Serving(replicas=Replicas(minimum=3, maximum=1))), "minimum should be at most maximum, got 3"),
         (lambda: service(Serving(replicas=Replicas(minimum=0))), "cannot scale to 0"),
+        (lambda: scaled("rps", 9), "Standard mode scales by cpu, got rps, which needs cluster.mode knative"),
+        (lambda: scaled("cpu", 700), "at most 100 percent of the CPU was expected, got 700"),
+        (lambda: scaled("cpu", 70, mode="knative"), "Knative scales by rps or concurrency, got cpu"),
         (lambda: service(Serving(resources=Resources(cpu="half"))), "serving.resources.cpu: a quantity .* got 'half'"),
         (lambda: service(name="Heart"), "lower-case letters"),
         (lambda: service(name="h" * 60), "at most 42 characters were expected, got 60"),

@@ -55,9 +55,9 @@ def test_the_words_that_a_person_reads() -> None:
         "one replica carries at least 1,000 requests per second:"
         " p50 1.00 ms, p99 9.00 ms, 0.800 ms of CPU each, 300 MB",
         "planned for 700/s each; expected 1,500/s, at most 6,900/s",
-        "  maxReplicas: 10",
-        "  scaleMetric: rps",
-        "  scaleMetric: cpu",
+        "    replicas: {minimum: 3, maximum: 10}",
+        "    autoscaling: {metric: rps, target: 700}",
+        "    autoscaling: {metric: cpu, target: 56}",
     ):
         assert line in text.splitlines()
     assert "give --mean and --peak" in capacity_._text(MEASURED, None)
