@@ -45,6 +45,7 @@ MATRIX: list[tuple[str, str, Any, dict[str, str], int, str]] = [
     ("empty", "V1", b"", {}, 400, "the body is empty"),
     ("empty", "V2", b"", {}, 400, "the body is empty"),
     ("missing key", "V1", {}, {}, 400, "`instances` is missing"),
+    ("missing key", "V2", {}, {}, 400, "`inputs` should be a list of tensors, nothing came"),
     ("no inputs", "V2", {"inputs": []}, {}, 400, "an empty list came"),
     ("wrong width", "V1", {"instances": [VALUES[:3]]}, {}, 400, "row 1 of 1 has 3 values, 4 were expected"),
     ("wrong width", "V2", one(VALUES[:3], (1, 3)), {}, 400, "[n, 4] was expected"),
@@ -77,15 +78,24 @@ MATRIX: list[tuple[str, str, Any, dict[str, str], int, str]] = [
     ("binary event", "V1", RIGHT["V1"], BINARY, 200, ""),
     ("binary event", "V2", RIGHT["V2"], BINARY, 200, ""),
     ("binary event, malformed", "V1", b"{", BINARY, 400, "not JSON"),
+    ("binary event, malformed", "V2", b"{", BINARY, 400, "not JSON"),
     ("event without id", "V1", RIGHT["V1"], {k: v for k, v in BINARY.items() if k != "ce-id"}, 200, ""),
+    ("event without id", "V2", RIGHT["V2"], {k: v for k, v in BINARY.items() if k != "ce-id"}, 200, ""),
     ("structured, with time", "V1", event(RIGHT["V1"], time="2026-01-01T00:00:00Z"), STRUCTURED, 200, ""),
     ("structured, without time", "V1", event(RIGHT["V1"]), STRUCTURED, 200, ""),
     ("structured, base64", "V1", {**EVENT, "data_base64": base64.b64encode(json.dumps(RIGHT["V1"]).encode()).decode()},
      STRUCTURED, 200, ""),
     ("structured, charset", "V1", event(RIGHT["V1"]), {"content-type": "application/cloudevents+json; charset=UTF-8"},
      200, ""),
+    ("structured, malformed", "V1", b"{", STRUCTURED, 400, "not JSON"),
     ("structured", "V2", event(RIGHT["V2"]), STRUCTURED, 200, ""),
+    ("structured, with time", "V2", event(RIGHT["V2"], time="2026-01-01T00:00:00Z"), STRUCTURED, 200, ""),
+    ("structured, base64", "V2", {**EVENT, "data_base64": base64.b64encode(json.dumps(RIGHT["V2"]).encode()).decode()},
+     STRUCTURED, 200, ""),
+    ("structured, charset", "V2", event(RIGHT["V2"]), {"content-type": "application/cloudevents+json; charset=UTF-8"},
+     200, ""),
     ("structured, no data", "V2", EVENT, STRUCTURED, 400, "`data` of the CloudEvent should be an object"),
+    ("batch of events", "V1", [EVENT], {"content-type": "application/cloudevents-batch+json"}, 415, "one event"),
     ("batch of events", "V2", [EVENT], {"content-type": "application/cloudevents-batch+json"}, 415, "one event"),
 ]  # fmt: skip
 INSIDES = ("Traceback", 'File "', "sklearn", "numpy", "pandas", "orjson", "kubeloop.", "site-packages", "Error:")
@@ -108,6 +118,27 @@ def test_the_matrix(endpoint: Any, protocol: str, body: Any, headers: dict[str, 
     else:
         assert says in answer.json()["error"]
         assert protocol == "V1" or answer.json().keys() == {"error"}
+
+
+@pytest.mark.parametrize("protocol", ["V1", "V2"])
+def test_an_event_is_answered_by_a_new_one_of_its_mode(endpoint: Any, protocol: str) -> None:
+    ask = endpoint.v1 if protocol == "V1" else endpoint.v2
+    headers = ask(RIGHT[protocol], **BINARY).headers
+    assert headers["content-type"] == "application/json"
+    structured = ask(event(RIGHT[protocol]), **STRUCTURED)
+    assert structured.headers["content-type"] == STRUCTURED["content-type"]
+    binary = {key.removeprefix("ce-"): headers[key] for key in BINARY}
+    for answer in (binary, structured.json()):
+        assert answer["id"] not in ("", EVENT["id"])
+        assert (answer["specversion"], answer["type"]) == ("1.0", "io.kserve.inference.response")
+        assert answer["source"] == "io.kserve.inference.toy"
+
+
+@pytest.mark.parametrize("path", ["/", "/v2/repository/models/toy/load"])
+def test_an_event_to_another_path_is_refused_and_not_lost_in_silence(endpoint: Any, path: str) -> None:
+    for headers, body in ((BINARY, RIGHT["V1"]), (STRUCTURED, event(RIGHT["V1"]))):
+        answer = endpoint.client.post(path, json=body, headers=headers)
+        assert 400 <= answer.status_code < 500
 
 
 def fuzz(endpoint: Any, seed: int, count: int) -> None:
