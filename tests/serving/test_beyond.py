@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from kubeloop.errors import InputError
+from kubeloop.learning.answers import Answers
 from kubeloop.serving.model import PackageModel
 from tests.serving.conftest import make_package
 
@@ -58,3 +59,23 @@ def test_over_http_it_is_400_and_what_nobody_foresaw_a_500_without_internals(
         assert "planted-value" not in answer.text
         monkeypatch.undo()
     assert given().status_code == 200
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("text", [False, True])
+def test_an_answer_that_is_no_number_is_never_sent(
+    fast: Any, monkeypatch: pytest.MonkeyPatch, bad: float, text: bool
+) -> None:
+    """A stock server sends null, and 200: a client takes it for an answer. By the fast path, and by the careful one."""
+    row = {**ROW, "age": "61.5"} if text else ROW
+    tensors = [
+        {"name": name, "shape": [1], "datatype": "BYTES", "data": [str(value) if name == "age" else value]}
+        for name, value in row.items()
+    ]
+    monkeypatch.setattr(fast.scorer, "score_rows", lambda rows: [[bad, bad]] * len(rows))
+    broken = Answers(labels=np.array(["no"], dtype=object), probabilities=np.array([[bad, bad]]))
+    monkeypatch.setattr("kubeloop.serving.model.answer", lambda *_: broken)
+    for path, body in (("/v1/models/toy:predict", {"instances": [row]}), ("/v2/models/toy/infer", {"inputs": tensors})):
+        answer = fast.post(path, orjson.dumps(body))
+        assert answer.status_code == 500, answer.text
+        assert answer.json() == {"error": "the model gave an answer that is no finite number"}
