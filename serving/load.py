@@ -28,6 +28,8 @@ class Outcome:
         p50_s: Median latency of those answered; infinite where none was.
         p99_s: Likewise, of 99 in 100.
         refused_p99_s: Likewise, of those refused; 0 where none was.
+        lag_s: How late a request left at most, because the generator itself was not run in time: a pause of the machine
+            shows here.
         behind: Whether the generator itself could not keep up: then the server was offered less.
     """
 
@@ -39,6 +41,7 @@ class Outcome:
     p50_s: float
     p99_s: float
     refused_p99_s: float
+    lag_s: float
     behind: bool
 
     @property
@@ -148,6 +151,7 @@ class _Load:
             p50_s=_quantile(self.took, 0.5, float("inf")),
             p99_s=_quantile(self.took, 0.99, float("inf")),
             refused_p99_s=_quantile(self.refused, 0.99, 0.0),
+            lag_s=self._lag_s,
             behind=self._lag_s > max(_BEHIND_S, 0.05 * self._seconds),
         )
 

@@ -70,7 +70,7 @@ def test_a_server_that_hangs_up_has_failed() -> None:
 
 
 def outcome(rate: float, p99_s: float, refused: int = 0, behind: bool = False) -> load.Outcome:
-    return load.Outcome(rate, 1.0, int(rate) - refused, refused, 0, p99_s / 2, p99_s, 0.0, behind)
+    return load.Outcome(rate, 1.0, int(rate) - refused, refused, 0, p99_s / 2, p99_s, 0.0, 0.0, behind)
 
 
 @pytest.mark.parametrize(("knee", "behind"), [(130.0, False), (1000.0, False), (7777.0, True)])
