@@ -6,8 +6,10 @@ import subprocess
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from tests.bench.serving.servers import Running
@@ -45,12 +47,12 @@ class Measured:
     p99_ms: float
 
 
-def wrk(running: Running, protocol: str, body: bytes, clients: int, seconds: int, scratch: Path) -> Measured:
+def wrk(running: Running, path: str, body: bytes, clients: int, seconds: int, scratch: Path) -> Measured:
     """Ask over HTTP from so many connections, each as soon as it has its answer; every answer has to be 200."""
     content, script = scratch / "body", scratch / "wrk.lua"
     content.write_bytes(body)
     script.write_text(_SCRIPT.format(body=str(content)))
-    url = f"http://127.0.0.1:{running.port}{PATHS[protocol]}"
+    url = f"http://127.0.0.1:{running.port}{path}"
     before = running.cpu_s()
     command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", "-s", str(script), url]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -62,28 +64,38 @@ def wrk(running: Running, protocol: str, body: bytes, clients: int, seconds: int
 
 
 def grpc(running: Running, clients: int, seconds: float) -> Measured:
-    """Ask one row over gRPC from so many threads."""
+    """Ask one row over gRPC from so many threads, each with a connection of its own."""
     import grpc as library  # type: ignore[import-untyped]
 
     request = grpc_request(1)
-    path = "/inference.GRPCInferenceService/ModelInfer"
 
-    def ask(end: float) -> list[float]:
-        with library.insecure_channel(f"127.0.0.1:{running.grpc_port}") as channel:
-            call = channel.unary_unary(path)
-            took = []
-            while (began := time.perf_counter()) < end:
-                call(request, timeout=30)
-                took.append(time.perf_counter() - began)
-            return took
+    def ask(call: Any, end: float) -> list[float]:
+        took = []
+        while (began := time.perf_counter()) < end:
+            call(request, timeout=30)
+            took.append(time.perf_counter() - began)
+        return took
 
-    before = running.cpu_s()
-    with ThreadPoolExecutor(clients) as pool:
-        end = time.perf_counter() + seconds
-        took = sorted(value for part in pool.map(ask, [end] * clients) for value in part)
-    cpu_s = running.cpu_s() - before
+    with ExitStack() as stack:
+        address = f"127.0.0.1:{running.grpc_port}"
+        # A channel shares its connection with all others that were made alike.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        channels = [stack.enter_context(library.insecure_channel(address, options)) for _ in range(clients)]
+        calls = [channel.unary_unary("/inference.GRPCInferenceService/ModelInfer") for channel in channels]
+        for call in calls:
+            call(request, timeout=30)
+        before = running.cpu_s()
+        with ThreadPoolExecutor(clients) as pool:
+            end = time.perf_counter() + seconds
+            took = sorted(value for part in pool.map(ask, calls, [end] * clients) for value in part)
+        cpu_s = running.cpu_s() - before
     size = len(took)
     return Measured(cpu_s / size * 1e3, size / seconds, took[size // 2] * 1e3, took[size * 99 // 100] * 1e3)
+
+
+def mean(parts: Sequence[Measured]) -> Measured:
+    """Of several runs of one load."""
+    return Measured(*(fmean(getattr(part, each.name) for part in parts) for each in fields(Measured)))
 
 
 def grpc_request(count: int) -> bytes:
