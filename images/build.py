@@ -35,7 +35,9 @@ def context(name: str) -> Path:
     export = [str(ROOT / ".venv/bin/uv"), "export", "-q", "--frozen", "--no-dev", "--no-emit-project", *extras]
     _locked(folder / "locked", _run([*export, "--format", "requirements-txt"]))
     own = folder / "own"
-    shutil.rmtree(own, ignore_errors=True)
+    # setuptools never takes away what is gone from the tree since the last build.
+    for stale in (own, *(ROOT / "build").glob("lib*")):
+        shutil.rmtree(stale, ignore_errors=True)
     own.mkdir()
     _run([_PYTHON, "-m", "build", "-w", "-n", "-o", str(own), str(ROOT)])
     shutil.copy(ROOT / "images/sbom.py", own)

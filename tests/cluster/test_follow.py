@@ -1,6 +1,7 @@
 """What a moment of a cluster means: the rule that was measured, on documents as real controllers wrote them."""
 
 import copy
+from typing import Any
 
 import pytest
 
@@ -103,7 +104,8 @@ def test_on_knative_the_deployment_of_the_newest_revision_counts_also_where_an_o
         def list(self, kind, *_, **__):
             return [old, new] if kind == follow.DEPLOYMENT else []
 
-    assert follow.look(Listing(), "heart", REVISION).deployment is new
+    cluster: Any = Listing()
+    assert follow.look(cluster, "heart", REVISION).deployment is new
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from kubeloop.site.addresses import filesystem
 from kubeloop.site.load import named_site
 from kubeloop.site.model import Site
 from kubeloop.store import open_engine
-from tests.cluster.bed import backing, layout, node
+from tests.cluster.bed import archives, backing, layout
 from tests.cluster.conftest import PREDICTOR, account, as_account, kubectl
 from tests.cluster.test_images import PIPELINE
 
@@ -106,10 +106,10 @@ def site_document(namespace: str, bucket: str) -> dict[str, Any]:
 
 def by_digest(image: str) -> str:
     """The name by digest of an image that the node has; a registry would give it."""
-    line = next(line for line in node.ctr("images", "ls", f"name=={image}").splitlines() if line.startswith(image))
+    line = next(line for line in archives.ctr("images", "ls", f"name=={image}").splitlines() if line.startswith(image))
     digest = next(word for word in line.split() if word.startswith("sha256:"))
     named = f"{image.rpartition(':')[0]}@{digest}"
-    node.ctr("images", "tag", "--force", image, named)
+    archives.ctr("images", "tag", "--force", image, named)
     return named
 
 

@@ -7,6 +7,7 @@ import time
 
 from tests.cluster.bed import layout
 from tests.cluster.bed.build import build
+from tests.cluster.bed.daemons import timed
 from tests.cluster.bed.kserve import install
 from tests.cluster.bed.node import down, left, memory, up
 
@@ -31,7 +32,8 @@ def main() -> int:
     if command == "up":
         began = time.monotonic()
         up()
-        install()
+        with timed("KServe"):
+            install()
         sys.stdout.write(f"up in {time.monotonic() - began:.0f} s\nexport KUBECONFIG={layout.KUBECONFIG}\n")
     if command == "down":
         down()

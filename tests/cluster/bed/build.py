@@ -7,14 +7,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from tests.cluster.bed import layout
 from tests.cluster.bed.configs import SANDBOX
-from tests.cluster.bed.daemons import run
+from tests.cluster.bed.daemons import run, say, timed
 
 DEBIAN = (
     "buildah",
@@ -64,7 +63,7 @@ def _debian() -> None:
     listed = run("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *DEBIAN, check=False)
     missing = sorted(set(DEBIAN) - {line.split()[0] for line in listed.splitlines() if line.endswith(" installed")})
     if missing:
-        _say(f"Debian packages: {', '.join(missing)}")
+        say(f"Debian packages: {', '.join(missing)}")
         run("apt-get", "update", "-q")
         os.environ["DEBIAN_FRONTEND"] = "noninteractive"
         run("apt-get", "install", "-q", "-y", "--no-install-recommends", *missing)
@@ -127,9 +126,11 @@ def environments() -> None:
 
 def _sources(name: str) -> bytes:
     """All that an image of ours is made of."""
-    listed = run("git", "-C", str(_ROOT), "ls-files", "-z", "--", "kubeloop", "components", "pipelines", "serving")
+    linked = [item.resolve().name for item in (_ROOT / "kubeloop").iterdir() if item.is_symlink()]
+    shared = ("pyproject.toml", "uv.lock", "images/install.sh", "images/sbom.py")
+    listed = run("git", "-C", str(_ROOT), "ls-files", "-z", "--", "kubeloop", *linked, *shared)
     files = [_ROOT / item for item in sorted(filter(None, listed.split("\0")))]
-    files += [_ROOT / "uv.lock", _ROOT / "images/install.sh", _ROOT / "images" / name / "Containerfile"]
+    files.append(_ROOT / "images" / name / "Containerfile")
     return b"\0".join(file.read_bytes() for file in files if file.is_file())
 
 
@@ -196,13 +197,8 @@ def _once(name: str, inputs: bytes, work: Callable[[], None]) -> None:
     digest = hashlib.sha256(inputs).hexdigest()
     if stamp.exists() and stamp.read_text(encoding="ascii") == digest:
         return
-    began = time.monotonic()
-    _say(f"building {name}")
-    work()
+    say(f"building {name}")
+    with timed(f"built {name}"):
+        work()
     stamp.parent.mkdir(exist_ok=True)
     stamp.write_text(digest, encoding="ascii")
-    _say(f"built {name} in {time.monotonic() - began:.0f} s")
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"bed: {text}\n")

@@ -20,12 +20,12 @@ def put(file: Path, text: str) -> Path:
 
 
 def containerd() -> Path:
-    """containerd 1.6 with runc, its images and sockets below the bed's state."""
+    """containerd 1.6 with runc; its images outlive the bed, its sockets and pods do not."""
     state = layout.STATE
     return put(
         layout.CONFIG / "containerd.toml",
         f"""version = 2
-root = "{state}/containerd"
+root = "{layout.NODE_IMAGES}"
 state = "{state}/containerd-run"
 oom_score = 0
 [grpc]

@@ -3,8 +3,10 @@
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import psutil
 
@@ -92,3 +94,16 @@ def wait_for(what: str, condition: Callable[[], object], deadline_s: float = 90.
             last = str(error)
         time.sleep(0.25)
     raise TimeoutError(f"{what} was expected within {deadline_s:.0f} s; {last or 'see'} {layout.LOGS}")
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Say how long a part took, when it has ended well."""
+    began = time.monotonic()
+    yield
+    say(f"{what}: {time.monotonic() - began:.0f} s")
+
+
+def say(text: str) -> None:
+    """A line for whoever waits."""
+    sys.stderr.write(f"bed: {text}\n")

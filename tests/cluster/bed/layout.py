@@ -8,6 +8,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kube
 
 BIN = CACHE / "bin"
 IMAGES = CACHE / "images"
+NODE_IMAGES = CACHE / "containerd"
+"""containerd's own store: images imported and unpacked, which the next bed finds as they are."""
+
 STATE = CACHE / "state"
 PKI = STATE / "pki"
 LOGS = STATE / "log"

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 
 from tests.cluster.bed import backing, configs, layout, network, pki
-from tests.cluster.bed.daemons import alive, end_process, inside, run, start, stop, wait_for
+from tests.cluster.bed.archives import ctr, load_images
+from tests.cluster.bed.daemons import alive, end_process, inside, run, start, stop, timed, wait_for
 
 ETCD = "http://127.0.0.1:2379"
 # The last first, so that nothing is restarted by a part that should be gone.
@@ -35,12 +36,18 @@ def up() -> None:
     layout.make_folders()
     network.make()
     pki.make()
-    _etcd()
-    api_server()
-    _control_plane()
-    _node()
-    backing.up()
-    wait_for("a ready node", _node_is_ready)
+    with timed("etcd, API server, controllers"):
+        _etcd()
+        api_server()
+        _control_plane()
+    with timed("containerd"):
+        _containerd()
+    with timed("images into containerd"):
+        load_images()
+    with timed("kubelet, PostgreSQL, S3"):
+        _node()
+        backing.up()
+        wait_for("a ready node", _node_is_ready)
 
 
 def _etcd() -> None:
@@ -78,6 +85,7 @@ def api_server() -> None:
         "allow-privileged": "true",
         "audit-policy-file": configs.audit_policy(),
         "audit-log-path": layout.AUDIT_LOG,
+        "audit-log-maxsize": 10_000,  # megabytes; else it begins anew after 100, and a test reads half of it
     }
     frugal = {"GOGC": "50", "GOMEMLIMIT": "900MiB"}
     start("kube-apiserver", [str(layout.BIN / "kube-apiserver"), *_flags(flags)], frugal)
@@ -97,12 +105,14 @@ def _control_plane() -> None:
     wait_for("the default ServiceAccount", lambda: _get(account))
 
 
-def _node() -> None:
+def _containerd() -> None:
     configs.cni()
     start("containerd", ["containerd", "--config", str(configs.containerd())])
     # It answers before its CRI service does, and a kubelet that comes in between gives up.
     wait_for("containerd", lambda: ctr("version"))
-    load_images()
+
+
+def _node() -> None:
     keys = layout.PKI
     flags = {"config": configs.kubelet(), "kubeconfig": keys / "kubelet.kubeconfig", "node-ip": layout.NODE_IP}
     flags |= {"hostname-override": layout.NODE, "root-dir": layout.STATE / "kubelet"}
@@ -117,25 +127,11 @@ def _node() -> None:
     start("coredns", [str(layout.BIN / "coredns"), "-conf", str(configs.coredns())])
 
 
-def ctr(*command: str, check: bool = True) -> str:
-    """Ask containerd."""
-    return run("ctr", "-a", str(layout.CONTAINERD), "-n", "k8s.io", *command, check=check)
-
-
-def load_images() -> None:
-    """Import the image archives that the node does not have yet."""
-    for archive in sorted(layout.IMAGES.glob("*.tar")):
-        mark = layout.STATE / "loaded" / archive.name
-        stamp = f"{archive.stat().st_mtime_ns}"
-        if mark.exists() and mark.read_text(encoding="ascii") == stamp:
-            continue
-        ctr("images", "import", str(archive))
-        mark.parent.mkdir(exist_ok=True)
-        mark.write_text(stamp, encoding="ascii")
-
-
 def down() -> None:
-    """End pods and daemons, and leave no process, mount, namespace, route or rule; what was built stays."""
+    """End pods and daemons, and leave no process, mount, namespace, route or rule; what was built stays.
+
+    containerd's images are of what was built: a bed that comes up again imports only what has changed.
+    """
     stop("kubelet")
     if alive("containerd"):
         _end_pods()
