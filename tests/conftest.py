@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,6 +27,9 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 OF_THE_CALLER = ("KUBELOOP_", "MLFLOW_TRACKING", "MLFLOW_RUN", "MLFLOW_EXPERIMENT")
 for name in [name for name in os.environ if name.startswith(OF_THE_CALLER)]:
     del os.environ[name]
+# What a shell has put into the background is deaf to it, and so is all that it starts: tests interrupt commands.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Whole runs and real servers: begun first, so that no worker is left alone with a long file at the end.
