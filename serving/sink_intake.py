@@ -182,9 +182,8 @@ class Intake:
         inputs = orjson.dumps(voice.keeper.rows(rows))
         if voice.keeper.further > further:
             self.counts[event.who[0], event.who[1], "further_columns"] += 1
-        return records.encode(
-            REQUEST, voice.number, at, event.event_id, inputs, b"", self._keys(event, keys, rows, voice)
-        )
+        kept = b"" if keys is None and not event.metadata else self._keys(event, keys, rows, voice)
+        return records.encode(REQUEST, voice.number, at, event.event_id, inputs, b"", kept)
 
     def _keys(self, event: Event, keys: Any, rows: list[Any], voice: _Voice) -> bytes:
         if keys is None and event.metadata and len(rows) == 1:

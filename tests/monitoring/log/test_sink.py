@@ -13,6 +13,7 @@ import pytest
 
 from kubeloop.monitoring.log.models import LoggedColumn, LoggedModel
 from kubeloop.monitoring.log.windows import WindowKey, read_window
+from kubeloop.serving.sink_events import binary_event
 from kubeloop.site import laptop
 from kubeloop.store import open_engine
 from tests.monitoring.log.sinks import AT, RESPONSE, Client, SinkProcess, agent_headers, outcomes
@@ -186,6 +187,23 @@ def test_every_hostile_event_is_counted_under_a_reason_and_poisons_nothing(sink:
     recent = np.datetime64(time.time_ns() // 1000, "us") - np.timedelta64(10, "m")
     assert (window.times > recent).sum() == 3, "a time that is not believable is when the event arrived"
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("1970-01-01T00:00:00.000001Z", 1),
+        ("2024-02-29T23:59:59.999999999Z", 1_709_251_199_999_999),
+        ("2026-03-01T12:00:00.31Z", 1_772_366_400_310_000),
+        ("2026-03-01T13:30:00.5+01:30", 1_772_366_400_500_000),
+        ("1969-12-31T23:59:59.999999Z", None),
+        ("2026-03-01T12:00:00", None),
+    ],
+)
+def test_the_moment_of_an_event_is_exact_to_the_microsecond(text: str, at: int | None) -> None:
+    headers = {name.lower().encode(): value.encode() for name, value in agent_headers("x", Ce_Time=text).items()}
+    assert binary_event(headers, b"{}", 2_000_000_000_000_000).at == at
 
 
 def test_labels_are_posted_and_refused_with_a_reason(sink: SinkProcess) -> None:
