@@ -41,6 +41,7 @@ class Watch:
         trouble: Why it did not.
         unwatched: By service, component and version: why its windows are not judged.
         open_rows: By service, component, version and stream: rows of the window that is not full yet.
+        full_rows: By the same: rows of a full one.
         plain: Further gauges: help and value by name.
     """
 
@@ -49,6 +50,7 @@ class Watch:
     trouble: str
     unwatched: dict[tuple[str, str, str], str]
     open_rows: dict[tuple[str, str, str, str], int]
+    full_rows: dict[tuple[str, str, str, str], int]
     plain: dict[str, tuple[str, float]]
 
 
@@ -63,7 +65,7 @@ def application(store: "sa.Engine", namespace: str, watch: Watch) -> Starlette:
 
     def index(_: Request) -> Response:
         found = last_windows(store, namespace, LISTED)
-        return HTMLResponse(windows_page(found, _named(watch.unwatched), _waiting(watch.open_rows)))
+        return HTMLResponse(windows_page(found, _named(watch.unwatched), _waiting(watch)))
 
     def one(request: Request) -> Response:
         ident = request.path_params["ident"]
@@ -116,9 +118,9 @@ def _named(unwatched: dict[tuple[str, str, str], str]) -> list[dict[str, Any]]:
     ]
 
 
-def _waiting(open_rows: dict[tuple[str, str, str, str], int]) -> list[dict[str, Any]]:
+def _waiting(watch: Watch) -> list[dict[str, Any]]:
     return [
-        {"service": service, "version": version, "stream": stream, "rows": rows}
-        for (service, _, version, stream), rows in sorted(open_rows.items())
+        {"service": key[0], "version": key[2], "stream": key[3], "rows": rows, "full": watch.full_rows.get(key)}
+        for key, rows in sorted(watch.open_rows.items())
         if rows
     ]

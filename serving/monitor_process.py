@@ -146,6 +146,7 @@ class Looker(threading.Thread):
     def _report(self) -> None:
         watcher, watch = self._watcher, self._watch
         watch.unwatched = dict(watcher.unwatched)
+        watch.full_rows = {name: stream.full for name, stream in watcher.streams.items()}
         watch.open_rows = {name: stream.rows for name, stream in watcher.streams.items()}
         watch.plain = {
             "kubeloop_watch_look_failures": ("Looks in a row that failed.", self._failures),
@@ -209,7 +210,7 @@ def _watch(chosen: argparse.Namespace, site: Site, store: "sa.Engine", url: str 
     import uvicorn
 
     services = frozenset(chosen.services)
-    watch = Watch(True, False, "no look has ended yet", {}, {}, {})
+    watch = Watch(True, False, "no look has ended yet", {}, {}, {}, {})
 
     def find(key: WindowKey) -> Watched | None:
         return watched_of(site, services, key, chosen.packages)

@@ -11,6 +11,10 @@ from kubeloop.site import Site
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+_ENDLESS = 10_000
+"""Columns of text: wider than any table."""
 
 
 def _in_its_folder(_context: click.Context, _parameter: click.Parameter, value: Path) -> Path:
@@ -65,6 +69,18 @@ def console(*, stderr: bool = False) -> "Console":
 
     wanted = Console(stderr=stderr, highlight=False)
     return wanted if wanted.is_terminal else Console(stderr=stderr, highlight=False, width=110)
+
+
+def print_whole(out: "Console", table: "Table") -> None:
+    """Print a table as wide as its cells need, on a narrower terminal too: a digest that is cut is of no use.
+
+    Args:
+        out: Of `console`; it is as wide afterwards.
+        table: Without a column that wraps.
+    """
+    needed = out.measure(table, options=out.options.update(max_width=_ENDLESS)).maximum
+    out.width = max(out.width, needed)
+    out.print(table)
 
 
 def shown_path(path: Path) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from kubeloop.cli.options import HOME, JSON, console, existing_site
+from kubeloop.cli.options import HOME, JSON, console, existing_site, print_whole
 
 
 @click.command(
@@ -29,6 +29,9 @@ def command(name: str | None, home: Path | None, limit: int, as_json: bool) -> N
     if as_json:
         click.echo(json.dumps([run.model_dump(mode="json", exclude={"tasks"}) for run in runs]))
         return
+    if not runs:
+        click.echo("no runs yet; start one with `kubeloop run`")
+        return
     from rich.table import Table
     from rich.text import Text
 
@@ -40,4 +43,4 @@ def command(name: str | None, home: Path | None, limit: int, as_json: bool) -> N
         verdict = Text(run.verdict or "-", style=STYLES.get(run.verdict or "", ""))
         last = run.tasks[-1].task if run.tasks else "-"
         table.add_row(run.run_id, f"{run.started:%Y-%m-%d %H:%M:%S}", took, run.status, verdict, last)
-    console().print(table if runs else "no runs yet; start one with `kubeloop run`")
+    print_whole(console(), table)

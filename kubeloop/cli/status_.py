@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubeloop.cli.options import HOME, JSON, console, existing_site
+from kubeloop.cli.options import HOME, JSON, console, existing_site, print_whole
 from kubeloop.site import Site
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ def command(home: Path | None, as_json: bool) -> None:
         where = model["url"] or "not running"
         table.add_row(model["name"], *digests, str(model["versions"]), where, model["watched_at"] or "-")
     out = console()
-    out.print(table if found["models"] else "no model yet; make one with `kubeloop run`")
+    if found["models"]:
+        print_whole(out, table)
+    else:
+        out.print("no model yet; make one with `kubeloop run`")
     for model in found["models"]:
         for disagreement in model["disagreements"]:
             out.print(f"[yellow]{model['name']}:[/] {disagreement}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubeloop.cli.options import HOME, JSON, existing_site
+from kubeloop.cli.options import HOME, JSON, console, existing_site, print_whole
 from kubeloop.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,11 +99,13 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _show_all(found: "list[Version]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from kubeloop.cli.steps import short
 
+    if not found:
+        click.echo("no version; `kubeloop run` registers one")
+        return
     table = Table(box=None)
     for title in ("model", "version", "number", "stage", "package", "run", "registered (UTC)"):
         table.add_column(title, no_wrap=True)
@@ -117,9 +119,7 @@ def _show_all(found: "list[Version]") -> None:
             version.run_id or "-",
             f"{version.created_at:%Y-%m-%d %H:%M}",
         )
-    console = Console(highlight=False)
-    console.width = max(console.width, 110)  # a digest that is cut is of no use
-    console.print(table if found else "no version; `kubeloop run` registers one")
+    print_whole(console(), table)
 
 
 def _show_one(version: "Version", engine: "sa.Engine", site: "Site", as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -60,7 +61,9 @@ def reason_to_leave_out(column: ColumnProfile, rows: int, asked: Asked) -> str |
     named = column.type == "integer" and _ID_WORDS.search(column.name) is not None
     late = f"; it is later than {asked.time} in {percent(column.after_time)} of the rows, so `known_at: after`"
     late = late if (column.after_time or 0) >= _MOSTLY_LATER else ""
-    as_id = "" if asked.ids else f" (does it name the row? then `init` with --id {comment(column.name)})"
+    named_so = comment(shlex.quote(column.name))
+    as_id = "" if asked.ids else f" (does it name the row? then `init` with --id {named_so})"
+    as_time = "" if asked.time else f" (is it the moment of the decision? then `init` with --time {named_so})"
     mixed = f"numbers in {column.numbers:,} cells, beside words such as {comment(', '.join(map(repr, column.words)))}"
     reasons = (
         (column.name in RESERVED_COLUMNS, "the name is kept for Kubeloop's own use; rename the column"),
@@ -68,7 +71,7 @@ def reason_to_leave_out(column: ColumnProfile, rows: int, asked: Asked) -> str |
         (column.distinct == 1, f"it is constant{' where it is filled' if column.nulls else ''}"),
         (
             column.type in ("timestamp", "date"),
-            f"a moment is no feature (is it the time? then `init` with --time){late}",
+            f"a moment is no feature, its parts may be: features.dates{as_time}{late}",
         ),
         (
             column.date_format is not None,

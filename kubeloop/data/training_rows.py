@@ -75,8 +75,13 @@ def outside(theirs: Mapping[str, Any], table: Any) -> tuple[npt.NDArray[np.bool_
     missing = [name for name in needed if name not in table.column_names]
     if kind not in ("hash", "group", "stratified", "time", "column"):
         return None, f"it cannot be told which rows the champion was trained on ({kind})"
-    if missing or not needed:
-        return None, f"the champion's split is by {', '.join(needed) or 'nothing'}, which the test rows do not have"
+    if not needed:
+        return None, "the champion's split is by nothing that it names"
+    if missing:
+        return None, (
+            f"the champion's split is by {', '.join(needed)}, and the test rows do not have {', '.join(missing)}: what "
+            "a model shall not learn from stays in data.columns and is named in features.drop"
+        )
     mask = (
         _later(theirs, table)
         if kind == "time"

@@ -34,7 +34,7 @@ def valid_checks(connection: Any, valid: Path, section: ValidateSection, after: 
             evidence={"rows": rows},
         )
         return
-    yield Check(name="rows_left", verdict="pass", reason=f"{rows} rows are left", evidence={"rows": rows})
+    yield Check(name="rows_left", verdict="pass", reason=f"{rows:,} rows are left", evidence={"rows": rows})
     parts = [_filled(name, kind) for name, kind in after.types.items()]
     distinct, *filled = one(
         connection, f"SELECT count(DISTINCT {quoted(target)}), {', '.join(parts)} FROM {scan(valid)}"
@@ -43,7 +43,7 @@ def valid_checks(connection: Any, valid: Path, section: ValidateSection, after: 
     yield Check(
         name="columns_filled",
         verdict="fail" if empty else "pass",
-        reason=f"{', '.join(empty)}: no value in any of the {rows} rows left" if empty else "every column has values",
+        reason=f"{', '.join(empty)}: no value in any of the {rows:,} rows left" if empty else "every column has values",
         evidence={"empty": empty},
     )
     yield Check(

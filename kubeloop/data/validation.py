@@ -288,7 +288,7 @@ def _exceeds(count: int, rows: int, limit: float) -> bool:
 
 
 def _of(count: int, rows: int) -> str:
-    return f"{count} of {rows} rows ({_percent(count / rows)})"
+    return f"{count:,} of {rows:,} rows ({_percent(count / rows)})"
 
 
 def _break(count: int) -> str:

@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 
 METHOD = (
     "gain: loss of the primary metric on a fold's unseen rows when the column is shuffled, t-interval over folds; "
-    "columns that say the same share their gain, so drop one at a time"
+    "columns that say the same share their gain, so drop one at a time (features.drop)"
 )
 DRIFT = 0.1
 """A largest distance of two distributions above this, and beyond chance, counts as drift."""

@@ -73,8 +73,8 @@ def minus(number: str) -> str:
 
 def _float(value: float) -> str:
     size = abs(value)
-    if value == 0 or 0.0005 <= size < 10:
-        return f"{value:.3f}"
+    if size == 0 or 0.0005 <= size < 10:
+        return f"{value + 0.0:.3f}"  # a zero below zero is a zero
     if size < 0.0005 or size >= 1e9:
         return f"{value:.1e}"
     return f"{value:,.0f}" if size >= 1000 else f"{value:.1f}"

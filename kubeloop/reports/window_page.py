@@ -72,7 +72,7 @@ def windows_page(windows: Sequence[Facts], unwatched: Sequence[Facts] = (), wait
     Args:
         windows: Their documents, each stream's together, newest first; each links to `windows/<id>` below this page.
         unwatched: What cannot be watched: service, component, version, reason.
-        waiting: Windows that are not full yet: service, version, stream, rows.
+        waiting: Windows that are not full yet: service, version, stream, rows, and `full`, the rows of a full one.
 
     Returns:
         Self-contained HTML.
@@ -102,10 +102,10 @@ def windows_page(windows: Sequence[Facts], unwatched: Sequence[Facts] = (), wait
 
 def _waiting(window: Facts) -> str:
     stream, version = text(window.get("stream")) or "", text(window.get("version")) or ""
-    return (
-        f"{text(window.get('service')) or ''} {short(version) or version}, {_STREAMS.get(stream, stream).lower()}: "
-        f"{plural(count(window.get('rows')) or 0, 'row')} in the window that is not full yet."
-    )
+    rows, full = count(window.get("rows")) or 0, count(window.get("full"))
+    have = f"{rows:,} of {plural(full, 'row')}" if full else plural(rows, "row")
+    name = text(window.get("service")) or ""
+    return f"{name} {short(version) or version}, {_STREAMS.get(stream, stream).lower()}: {have}."
 
 
 def _group(service: str, version: str, stream: str, found: Sequence[Facts]) -> dict[str, Any]:

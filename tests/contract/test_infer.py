@@ -93,6 +93,16 @@ def test_estimator_by_size(rows: int, target: ColumnProfile, kind: str, made: Ca
         ),
         (col("c", "text", 200), "200 different texts, too many for categories"),
         (col("c", "timestamp", 300, "2027-01-01T00:00:00Z", "2027-02-01T00:00:00Z"), "a moment is no feature"),
+        (
+            col("sold at", "timestamp", 300, "2027-01-01T00:00:00Z", "2027-02-01T00:00:00Z"),
+            "a moment is no feature, its parts may be: features.dates (is it the moment of the decision? then `init` "
+            "with --time 'sold at')",
+        ),
+        (
+            col("the id", "text", 300, id_like=True),
+            "different in every row, so it looks like a name or id (does it name the row? then `init` with --id "
+            "'the id')",
+        ),
         (col("_fold", "integer", 5, 0, 4), "the name is kept for Kubeloop's own use"),
     ],
 )

@@ -200,7 +200,8 @@ def test_descriptions_that_tell_nothing(world):
         ({"kind": "magic"}, "it cannot be told which rows the champion was trained on (magic)"),
         (
             {"kind": "time", "column": "when", "until": "2027-01-01"},
-            "the champion's split is by when, which the test rows",
+            "the champion's split is by when, and the test rows do not have when: what a model shall not learn from "
+            "stays in data.columns and is named in features.drop",
         ),
         ({"kind": "hash", "key": [], "seed": 0, "test_share": 0.2}, "the champion's split is by nothing"),
     ):

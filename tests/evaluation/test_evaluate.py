@@ -211,7 +211,7 @@ def test_rows_that_the_champion_may_have_seen_are_not_used(good, test_rows):
         ({"kind": "imported"}, "cannot be told which rows"),
         ({"kind": "time", "until": "2024"}, "cannot be read (KeyError)"),
         ({"kind": "time", "column": "age", "until": "soon"}, "cannot be read (ValueError)"),
-        ({"kind": "hash", "seed": 1, "test_share": 0.2, "key": ["gone"]}, "by gone, which the test rows do not have"),
+        ({"kind": "hash", "seed": 1, "test_share": 0.2, "key": ["gone"]}, "the test rows do not have gone: what"),
     ],
 )
 def test_a_champion_whose_rows_are_unknown_blocks(good, test_rows, training_rows, why):

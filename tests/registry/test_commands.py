@@ -41,6 +41,14 @@ def test_versions_lists_and_reviews(home):
         run(home, "versions", "heart", "--note", "x")
 
 
+def test_no_cell_of_the_versions_is_cut(engine, site, packages, now, no_mirror):
+    long_run = "a-model-with-quite-a-long-name-20260101-000000-abcd-of-somebody-else"
+    made = register(engine, site, packages[0], long_run, now)
+    heads, line = run(site.home, "versions", "heart").splitlines()
+    assert heads.split() == ["model", "version", "number", "stage", "package", "run", "registered", "(UTC)"]
+    assert {long_run, made.digest.removeprefix("sha256-")[:12], f"{made.created_at:%Y-%m-%d}"} <= set(line.split())
+
+
 def test_compare_shows_all_four(home):
     shown = run(home, "compare", "heart@1", "2")
     for part in (

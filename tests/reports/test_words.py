@@ -12,6 +12,7 @@ from kubeloop.reports.strips import Points, scale_of, strip
     [
         (0.9137, "0.914"),
         (0.0, "0.000"),
+        (-0.0, "0.000"),
         (4e-12, "4.0e\N{MINUS SIGN}12"),
         (-0.338, "\N{MINUS SIGN}0.338"),
         (23410.7, "23,411"),

@@ -84,6 +84,11 @@ class Stream:
         """Rows in the window that is open."""
         return self._open.rows
 
+    @property
+    def full(self) -> int:
+        """Rows of a full window."""
+        return self._full
+
     def step(self, settled: int, now: dt.datetime) -> Iterator[dict[str, Any]]:
         """Judge all windows that are full; each is kept in the store when it is given.
 

@@ -98,6 +98,7 @@ def test_a_service_and_its_life(home: Site, service: Service, receiver: Receiver
     assert service.get("/windows/nothing")[0] == 404
     index = text_of(service.get("/")[1])
     assert "1 window of 2 told something" in index
+    assert f"inputs and answers: {ROWS // 2:,} of {ROWS:,} rows." in index
     assert service.get("/health/ready") == (200, "ready\n")
 
     service.until(lambda: len(receiver.by_id()) >= 2)
