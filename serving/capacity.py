@@ -172,18 +172,24 @@ def _holds(outcome: Outcome, serving: Serving) -> bool:
 def _search(attempt: Callable[[float], _Tried], holds: Callable[[_Tried], bool]) -> tuple[_Tried, bool]:
     """The highest rate that holds, and whether only the generator's own end was met.
 
-    The rate is doubled until it breaks, and the gap is then halved on a logarithmic scale.
+    The rate is doubled until it breaks, and the gap is then halved on a logarithmic scale. A rate breaks when it does
+    so twice: one pause of the machine would end the search far beneath the truth.
     """
-    tried = attempt(_FIRST_RATE)
+
+    def twice(rate: float) -> _Tried:
+        tried = attempt(rate)
+        return tried if holds(tried) else attempt(rate)
+
+    tried = twice(_FIRST_RATE)
     rate = _FIRST_RATE
     if not holds(tried):
         while rate > 1 and not holds(tried):
             rate /= 4
-            tried = attempt(rate)
+            tried = twice(rate)
         return tried, False
     best, low, high, behind = tried, rate, math.inf, False
     while math.isinf(high) and low < _FASTEST:
-        tried = attempt(low * 2)
+        tried = twice(low * 2)
         if holds(tried):
             best, low = tried, low * 2
         else:
@@ -192,7 +198,7 @@ def _search(attempt: Callable[[float], _Tried], holds: Callable[[_Tried], bool])
         if high / low < _CLOSE:
             break
         middle = math.sqrt(low * high)
-        tried = attempt(middle)
+        tried = twice(middle)
         if holds(tried):
             best, low = tried, middle
         else:

@@ -83,6 +83,19 @@ def test_the_search_ends_beneath_the_knee(knee: float, behind: bool) -> None:
     assert at_least == behind
 
 
+def test_one_pause_of_the_machine_does_not_end_the_search() -> None:
+    asked: list[float] = []
+
+    def attempt(rate: float) -> Any:
+        asked.append(rate)
+        paused = asked.count(rate) == 1 and len(set(asked)) % 2 == 0
+        return capacity._Tried(outcome(rate, 1.0 if paused or rate > 1000 else 0.01), 0.1)
+
+    best, _ = capacity._search(attempt, lambda tried: capacity._holds(tried.outcome, Serving()))
+    assert 1000 / 1.1 <= best.outcome.rate <= 1000
+    assert max(map(asked.count, asked)) == 2
+
+
 def test_refusals_and_a_late_generator_break_the_promise() -> None:
     assert capacity._holds(outcome(100, 0.05), Serving())
     assert not capacity._holds(outcome(100, 0.05, refused=2), Serving())
