@@ -23,7 +23,7 @@ KATIB_LABEL = "katib.kubeflow.org/metrics-collector-injection"
 PSEUDONYM_KEY = "pseudonym-key"
 """What makes pseudonyms out of personal values; a laptop makes its own, a cluster's is in the Secret."""
 
-_KATIB = "/apis/kubeflow.org/v1beta1"
+_KATIB_API = "/apis/kubeflow.org/v1beta1"
 _KATIB_CONFIG = "/api/v1/namespaces/kubeflow/configmaps/katib-config"
 _FEATURES = "/api/v1/namespaces/knative-serving/configmaps/config-features"
 _CONFIG = "/api/v1/namespaces/kserve/configmaps/inferenceservice-config"
@@ -155,7 +155,7 @@ def _trainer(api: Api, site: Site) -> Look:
     assert site.cluster is not None
     if site.cluster.trainer is None:
         return Look("trainer", "none is named: a search that is started outside runs where it is started")
-    if not _is_there(api, _KATIB):
+    if not _is_there(api, _KATIB_API):
         return Look("trainer", "cluster.trainer is named, and there is no Katib that could run it", _TRAINER)
     return Look("trainer", site.cluster.trainer)
 
@@ -246,7 +246,7 @@ def _katib(api: Api) -> Look:
     """Whether Katib's own pods may run in a namespace that holds to Pod Security `restricted`."""
     import yaml
 
-    if not _is_there(api, _KATIB):
+    if not _is_there(api, _KATIB_API):
         return Look("Katib", "not here: a search runs where it is started")
     try:
         text = str(api.read(_KATIB_CONFIG)["data"]["katib-config.yaml"])
