@@ -92,6 +92,11 @@ def _shown(value: float | None) -> str:
     return "\N{EN DASH}" if value is None else minus(f"{value:.5g}")
 
 
+def _aligned(value: float | None) -> str:
+    """An objective in a column of them: zeros at the end stay, so that the points stand below each other."""
+    return _shown(None) if value is None else minus(f"{value:#.5g}".rstrip("."))
+
+
 def _rank(trial: Facts, lower: bool) -> tuple[bool, float, int]:
     value = number(trial.get("value")) if trial.get("status") == "Succeeded" else None
     return value is None, 0.0 if value is None else (value if lower else -value), count(trial.get("number")) or 0
@@ -105,8 +110,8 @@ def _row(trial: Facts, best: int | None) -> dict[str, Any]:
         "best": trial.get("number") == best,
         "status": text(trial.get("status")) or "",
         "tone": _TONES.get(str(trial.get("status")), "fail"),
-        "value": _shown(value),
-        "seconds": shown(number(trial.get("seconds")) or 0.0),
+        "value": _aligned(value),
+        "seconds": f"{number(trial.get('seconds')) or 0.0:,.2f}",
         "parameters": parameters,
         "reason": text(trial.get("reason")) or "",
     }

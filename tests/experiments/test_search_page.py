@@ -43,6 +43,16 @@ def test_a_search_says_how_far_its_best_is_from_whoever_came_first() -> None:
     assert "Trial 0 has the parameters of the contract, and none was better." in str(search_section(found))
 
 
+def test_objectives_and_seconds_stand_below_each_other() -> None:
+    found = facts()
+    found["trials"][0] |= {"value": 0.41771, "seconds": 12.5}
+    found["trials"][1] |= {"value": 0.372, "seconds": 0.0625}
+    found["trials"][2] |= {"value": 23410.0, "seconds": 1200.0}
+    page = str(search_section(found))
+    for cell in ("0.41771", "0.37200", "23410", "12.50", "0.06", "1,200.00"):
+        assert f">{cell}<" in page
+
+
 def test_only_a_contracts_search_vouches_for_its_rows() -> None:
     words = "no trial has seen a test row"
     assert words not in str(search_section(facts()))
