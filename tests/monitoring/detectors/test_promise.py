@@ -94,3 +94,18 @@ def test_nine_of_ten_references_of_600_rows_keep_the_rate() -> None:
         alarms += found
     assert broken <= 3, f"{broken} of {references}, {alarms} alarms"
     assert clopper_pearson(alarms, references * windows)[0] <= 0.05
+
+
+@pytest.mark.slow
+def test_windows_of_one_small_site_keep_the_rate_where_sites_are_blocks() -> None:
+    """A reference that takes rows for independent holds a mixture of all sites, which no single one is like."""
+    rng = np.random.default_rng(5)
+    sizes = np.array([300] * 40 + [60] * 80)
+    levels = rng.normal(0, 0.4, (len(sizes), 3))
+    site = np.repeat(np.arange(len(sizes)), sizes)
+    table = normal(rng, len(site)) + levels[site]
+    by_site, alone = Judge(profile_of(table, 50, site)), Judge(profile_of(table, 50))
+    windows = [normal(rng, 50) + levels[small] for small in range(40, 120)]
+    assert clopper_pearson(sum(by_site.inputs(window).alarm for window in windows), len(windows))[0] <= 0.05
+    assert sum(alone.inputs(window).alarm for window in windows) >= len(windows) / 2
+    assert by_site.inputs(windows[0] + 2).alarm, "a site that is like none is told"
