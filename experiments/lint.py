@@ -21,7 +21,7 @@ class Finding:
 
     Attributes:
         rule: Its name, such as `count-parallel`.
-        path: Where in the file: `spec.parameters[0].feasibleSpace`.
+        path: Where in the file: `spec.parameters[0].feasibleSpace`; empty for the whole of it.
         message: What is there, and what was expected.
         mend: What to do.
         level: `error`: Katib or its algorithm refuses it; `advice`: ours.
@@ -38,7 +38,7 @@ class Finding:
         return {"rule": self.rule, "path": self.path, "message": self.message, "mend": self.mend, "level": self.level}
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message} [{self.rule}]"
+        return f"{self.path}: {self.message} [{self.rule}]".removeprefix(": ")
 
 
 def advice(rule: str, path: str, message: str, mend: str) -> Finding:
@@ -93,11 +93,11 @@ def refuse(findings: list[Finding], file: str) -> None:
 def _shape(document: Any) -> Iterator[Finding]:
     """Types that leave nothing to look at further; all of them at once."""
     if not isinstance(document, Mapping):
-        yield Finding("shape", "", f"an Experiment was expected, got {type(document).__name__}", "write a mapping")
+        yield Finding("shape", "", f"an Experiment was expected, got {_named(document)}", "write a mapping")
         return
     kind = (document.get("apiVersion"), document.get("kind"))
     if kind != ("kubeflow.org/v1beta1", "Experiment"):
-        got = f"{kind[0]} {kind[1]}"
+        got = " ".join(str(word) for word in kind if word) or "neither apiVersion nor kind"
         mend = "write apiVersion: kubeflow.org/v1beta1 and kind: Experiment"
         yield Finding("kind", "apiVersion", f"kubeflow.org/v1beta1 Experiment was expected, got {got}", mend)
     if not isinstance(document.get("metadata"), Mapping) or not isinstance(document.get("spec"), Mapping):

@@ -100,6 +100,14 @@ def test_all_findings_come_at_once_errors_first(experiment: Experiment) -> None:
     assert len(caught.value.context["findings"]) == 4
 
 
+def test_a_file_of_something_else_is_said_in_words() -> None:
+    assert [str(finding) for finding in lint({"kubeloop": 1, "name": "heart"})] == [
+        "apiVersion: kubeflow.org/v1beta1 Experiment was expected, got neither apiVersion nor kind [kind]",
+        "metadata and spec were expected [shape]",
+    ]
+    assert [str(finding) for finding in lint(["heart"])] == ['an Experiment was expected, got ["heart"] [shape]']
+
+
 @pytest.mark.parametrize("document", [None, [], "text", {"apiVersion": "v1"}, {"metadata": 3, "spec": {}}])
 def test_what_is_no_experiment_is_a_finding(document: Any) -> None:
     assert {finding.level for finding in lint(document)} == {"error"}
