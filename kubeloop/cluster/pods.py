@@ -10,8 +10,12 @@ RESTARTS = 2
 """A container that ended so often is not waited for any longer."""
 
 UNSCHEDULABLE_S = 5.0
-ROOM_S = 50.0
-"""A full node may have room once pods that are ending are gone, or the cluster may add one; said within a minute."""
+PASSING_S = 50.0
+"""So long is waited for what often passes by itself; said within a minute."""
+
+_PASSING = ("Insufficient", "unbound immediate PersistentVolumeClaims")
+"""A full node may have room once pods that are ending are gone, or the cluster may add one; whoever makes volumes for
+claims takes ten seconds and more for one."""
 
 MOUNT_S = 20.0
 """A volume's first failure may be a race with whoever makes it; so long is waited."""
@@ -53,7 +57,8 @@ def symptoms(pod: Document, warning: str, waited_s: float) -> Iterator[Symptom]:
     for condition in status.get("conditions", []):
         bad = condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable"
         message = str(condition.get("message", ""))
-        if bad and waited_s > (ROOM_S if "Insufficient" in message else UNSCHEDULABLE_S):
+        passing = any(words in message for words in _PASSING)
+        if bad and waited_s > (PASSING_S if passing else UNSCHEDULABLE_S):
             yield Symptom("no node can take its pod", message, _NODES, name)
     for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
         yield from _container(name, container, _limit(pod, container["name"]))

@@ -101,6 +101,9 @@ def place(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     admin = connect(site)
     installing.install(admin, installing.render(site))
     kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(volume(namespace, claim)))
+    # A claim that is seen before its volume is looked at again after a quarter of a minute.
+    bound = ("get", "pvc", "models", "-o", "jsonpath={.status.phase}")
+    wait_until(lambda: kubectl("-n", namespace, *bound) == "Bound", "the claim's volume", 300)
     yield Place(site, home, account(namespace, "kubeloop-operator", home), admin)
     for item in admin.list(ISVC):
         admin.delete(ISVC, item["metadata"]["name"])

@@ -12,6 +12,7 @@ from kubeloop.errors import PermanentError
 from kubeloop.serving import on_cluster
 
 REVISION = "0123456789ab"
+UNBOUND = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found"
 SERVING = {
     "status": {
         "conditions": [
@@ -125,6 +126,11 @@ def test_on_knative_the_deployment_of_the_newest_revision_counts_also_where_an_o
             55,
             "no node can take its pod: 1 Insufficient cpu",
         ),
+        (
+            pod(conditions=[{"type": "PodScheduled", "reason": "Unschedulable", "message": UNBOUND}]),
+            55,
+            "no node can take its pod: .* unbound",
+        ),
     ],
 )
 def test_a_pod_that_will_never_run_ends_the_wait(sick, waited_s, expected):
@@ -140,6 +146,7 @@ def test_a_pod_that_will_never_run_ends_the_wait(sick, waited_s, expected):
         (pod(restartCount=3, ready=True, lastState={"terminated": {"exitCode": 7}}), 9),
         (pod(conditions=[{"type": "PodScheduled", "reason": "Unschedulable", "message": "0/1"}]), 1),
         (pod(conditions=[{"type": "PodScheduled", "reason": "Unschedulable", "message": "1 Insufficient cpu"}]), 45),
+        (pod(conditions=[{"type": "PodScheduled", "reason": "Unschedulable", "message": UNBOUND}]), 45),
     ],
 )
 def test_what_may_mend_itself_is_waited_for(sick, waited_s):
