@@ -33,9 +33,10 @@ def document_of(event: Event) -> tuple[dict[str, Any], bytes]:
     if event.metadata:
         return _told(event)
     try:  # nearly every body is plain JSON
-        return _an_object(orjson.loads(event.body)), b""
+        document = orjson.loads(event.body)
     except orjson.JSONDecodeError:
         return _told(event)
+    return document if type(document) is dict else _an_object(document), b""
 
 
 def _told(event: Event) -> tuple[dict[str, Any], bytes]:
@@ -62,15 +63,18 @@ def request_rows(document: dict[str, Any], tail: bytes, names: Sequence[str]) ->
     """
     rows = document.get("instances")
     if rows is not None:
-        if not isinstance(rows, list):
+        if not isinstance(rows, list) or not rows:
             raise UnusableError("no_rows")
-        return _some(rows), document.get("keys")
+        return rows, document.get("keys")
     inputs = document.get("inputs")
     if not isinstance(inputs, list):
         raise UnusableError("not_a_prediction")
     parameters = document.get("parameters")
     keys = parameters.get("keys") if isinstance(parameters, dict) else None
-    return _some(_rows_of_tensors(_tensors(inputs, tail), names)), _listed(keys)
+    rows = _rows_of_tensors(_tensors(inputs, tail), names)
+    if not rows:
+        raise UnusableError("no_rows")
+    return rows, _listed(keys)
 
 
 def answers(document: dict[str, Any], tail: bytes) -> tuple[list[Any] | None, list[Any] | None]:
@@ -96,12 +100,6 @@ def answers(document: dict[str, Any], tail: bytes) -> tuple[list[Any] | None, li
     if labels is None and shares is None:
         raise UnusableError("unknown_outputs")
     return None if labels is None else labels.values, None if shares is None else _chunks(shares)
-
-
-def _some(rows: list[Any]) -> list[Any]:
-    if not rows:
-        raise UnusableError("no_rows")
-    return rows
 
 
 def _listed(keys: Any) -> Any:
