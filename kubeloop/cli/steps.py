@@ -1,14 +1,16 @@
 """One line a step: what a task of a run says to the person who waits for it."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
 from kubeloop.tracking.record import RunRecord, TaskRecord
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 STYLES = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 WIDTH = 74
@@ -16,27 +18,33 @@ WORDS = {"running": "...", "killed": "killed", "cached": "cached", "failed": "FA
 
 
 class Steps:
-    """Prints a line for each finished task; on a terminal, the running one turns below."""
+    """Prints a line for each finished task; on a terminal, the running one turns below with the time it has taken."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._status: Status | None = None
+        self._turning: Progress | None = None
 
     def __call__(self, task: TaskRecord) -> None:
         """A task began or ended."""
         self.stop()
-        if task.status == "running":
-            if self.console.is_terminal:
-                self._status = self.console.status(f"{task.task} ...", spinner="dots")
-                self._status.start()
-            return
-        self.console.print(line(task), soft_wrap=True, highlight=False)
+        if task.status != "running":
+            self.console.print(line(task), soft_wrap=True, highlight=False)
+        elif self.console.is_terminal:
+            self._turn(task.task)
+
+    def _turn(self, name: str) -> None:
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn("dots"), TextColumn("{task.description} ..."), TimeElapsedColumn())
+        self._turning = Progress(*columns, console=self.console, transient=True)
+        self._turning.add_task(name, total=None)
+        self._turning.start()
 
     def stop(self) -> None:
         """Clear the turning line."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        if self._turning is not None:
+            self._turning.stop()
+            self._turning = None
 
 
 def line(task: TaskRecord) -> Text:

@@ -1,12 +1,18 @@
-"""What init says, what stands for a contract, and which models `import` does not take."""
+"""What init says, what stands for a contract, how a running task is shown, and which models `import` does not take."""
 
+import datetime as dt
+import io
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from kubeloop.cli.main import cli
+from kubeloop.cli.steps import Steps
 from kubeloop.errors import InputError, IntegrityError
+from kubeloop.tracking.record import TaskRecord
 
 
 @pytest.fixture
@@ -55,3 +61,17 @@ def test_import_refuses_before_a_run_begins(
     with pytest.raises(kind, match=said):
         ask("import", model, project)
     assert not (project / ".kubeloop").exists()
+
+
+def test_the_running_task_turns_with_its_time_and_goes_when_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    screen = io.StringIO()
+    steps = Steps(Console(file=screen, force_terminal=True, width=100))
+    begun = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    steps(TaskRecord(task="attach_monitor", status="running", started=begun))
+    assert re.search(r"attach_monitor \.\.\. .*\d:\d\d:\d\d", screen.getvalue())
+    steps(TaskRecord(task="attach_monitor", status="done", started=begun, finished=begun + dt.timedelta(seconds=2)))
+    _, cleared, left = screen.getvalue().rpartition("\x1b[2K")
+    assert cleared
+    assert "..." not in left
+    assert re.search(r"attach_monitor.* done .*2\.0 s", left)
