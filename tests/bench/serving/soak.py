@@ -27,9 +27,6 @@ from kubeloop.store import open_engine
 from tests.bench.serving import workload
 
 PROMISE_MS = 100.0
-"""p99 within which half of the capacity is soaked: without one, capacity would be what a queue can hold."""
-
-PROMISE_MS = 100.0
 """By which the capacity is measured. The endpoint promises far less, and so turns nobody away."""
 
 FLAT_MB = 30.0
@@ -50,7 +47,7 @@ def _soak(scratch: Path, seconds: float, reloads: int) -> int:
     site = laptop(scratch / "home")
     assert site.home is not None
     engine = open_engine(site)
-    packages = [workload.package("LR", scratch / str(rows), PROMISE_MS, rows) for rows in (3000, 2900)]
+    packages = [workload.package("LR", scratch / str(rows), rows=rows) for rows in (3000, 2900)]
     digests = [_registered(engine, site, package) for package in packages]
     _make_champion(engine, site, digests[0])
     command = [sys.executable, "-m", "kubeloop.cli.main", "serve", workload.NAME, "--port", "0"]
