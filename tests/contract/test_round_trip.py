@@ -75,6 +75,7 @@ def full(heart: Contract) -> Contract:
     document["estimator"]["members"] = [{"kind": "mlp", "parameters": {"hidden_layer_sizes": [3, 4]}}]
     document["estimator"]["parameters"] = {"a": 3, "b": 3.0, "c": None, "d": "{{= 1+1 }}", "e": True, "{{": 1e300}
     document["target"]["positive"] = "$(HOME)"
+    document["serving"]["autoscaling"] = {"metric": "rps", "target": 700}
     document["sites"] = {"here": {"data": {"{{x}}": ["$(Y)", 1, 1.5, None, True]}}}
     return Contract.model_validate_json(json.dumps(document))
 
