@@ -15,6 +15,7 @@ import yaml
 from kubernetes import client
 
 from kubeloop.cluster import installing
+from tests.kubeconfig import write_kubeconfig
 
 Document = dict[str, Any]
 MODELS = {
@@ -81,17 +82,7 @@ class FakeCluster:
 
     def kubeconfig(self, path: Path) -> Path:
         """Write a kubeconfig of this server."""
-        host = f"http://127.0.0.1:{self.server.server_address[1]}"
-        document = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "fake",
-            "clusters": [{"name": "fake", "cluster": {"server": host}}],
-            "users": [{"name": "fake", "user": {"token": "t"}}],
-            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
-        }
-        path.write_text(yaml.safe_dump(document), encoding="ascii")
-        return path
+        return write_kubeconfig(path, self.server)
 
     def close(self) -> None:
         self.server.shutdown()

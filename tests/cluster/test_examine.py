@@ -14,6 +14,7 @@ from kubeloop.cluster import examine
 from kubeloop.cluster.api import Api, connect
 from kubeloop.site import laptop
 from kubeloop.site.model import Cluster
+from tests.kubeconfig import write_kubeconfig
 
 KATIB = "/apis/kubeflow.org/v1beta1"
 CONFIG = "/api/v1/namespaces/kubeflow/configmaps/katib-config"
@@ -71,16 +72,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def api(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Api:
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "one",
-        "clusters": [{"name": "one", "cluster": {"server": f"http://127.0.0.1:{server.http.server_address[1]}"}}],
-        "users": [{"name": "one", "user": {"token": "t"}}],
-        "contexts": [{"name": "one", "context": {"cluster": "one", "user": "one"}}],
-    }
-    (tmp_path / "config").write_text(yaml.safe_dump(document))
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "config", server.http)))
     return connect(laptop(tmp_path).model_copy(update={"cluster": Cluster(image="registry.example/predictor:1")}))
 
 

@@ -26,6 +26,7 @@ from kubeloop.experiments.trial import run_trial
 from kubeloop.site.model import Cluster, ObjectStore, Site
 from tests.experiments.fake_katib import FakeKatib
 from tests.experiments.test_tuning import SEARCH, sections
+from tests.kubeconfig import write_kubeconfig
 
 TRAINER = "registry.example/kubeloop/pipeline@sha256:" + 64 * "a"
 TRIALS = {**SEARCH, "trials": 3}
@@ -104,9 +105,7 @@ def katib(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         return lines[-2].partition("=")[2]
 
     fake = FakeKatib(observe)
-    file = tmp_path / "kubeconfig"
-    file.write_text(json.dumps(fake.kubeconfig()))
-    monkeypatch.setenv("KUBECONFIG", str(file))
+    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", fake.server)))
     yield fake
     fake.close()
 

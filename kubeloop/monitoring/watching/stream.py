@@ -66,15 +66,18 @@ class Stream:
         of: Whose.
         question: Judges them.
         words: The contract's words about windows.
-        rows: Of a full window.
+        full: Rows of a full window.
+
+    Attributes:
+        full: As given.
     """
 
-    def __init__(self, store: sa.Engine, of: Logged, question: Question, words: Detectors, rows: int) -> None:
+    def __init__(self, store: sa.Engine, of: Logged, question: Question, words: Detectors, full: int) -> None:
         self._store = store
         self._of = of
         self._question = question
         self._words = words
-        self._full = rows
+        self.full = full
         self._length = length_of(words.window.time) // dt.timedelta(microseconds=1) if words.window.time else None
         self._progress: Progress | None = None
         self._open = _Open([], Place())
@@ -83,11 +86,6 @@ class Stream:
     def rows(self) -> int:
         """Rows in the window that is open."""
         return self._open.rows
-
-    @property
-    def full(self) -> int:
-        """Rows of a full window."""
-        return self._full
 
     def step(self, settled: int, now: dt.datetime) -> Iterator[dict[str, Any]]:
         """Judge all windows that are full; each is kept in the store when it is given.
@@ -119,9 +117,9 @@ class Stream:
                 if self._open.taken and self._ended(event.at):
                     yield self._close("time", now)
                 self._open.take(event, weight)
-                if self._open.rows >= self._full:
+                if self._open.rows >= self.full:
                     yield self._close("rows", now)
-                elif max(self._open.seen, self._open.taken) >= _FUTILE * self._full:
+                elif max(self._open.seen, self._open.taken) >= _FUTILE * self.full:
                     yield self._close("futile", now)
         if self._open.taken and self._ended(upto):
             yield self._close("time", now)
