@@ -3,6 +3,7 @@
 Applies no kfp decorator: it is imported inside running components, where kfp offers none.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,24 +79,36 @@ def log_cross_validation(metrics: "Metrics", facts: dict[str, Any]) -> None:
     metrics.metadata.update(finite(means))
 
 
-def count_reading(run: "TaskContext", name: str, test: "Dataset") -> int:
+def count_reading(run: "TaskContext", name: str, test: "Dataset", target: str) -> int:
     """Enter into the ledger that this run reads these test rows, and return how many runs have, this one included.
 
     Entered before they are read: a run that fails after a look has looked, too. A run that tries again counts once.
+    Rows are known by their table, in any order, or by what happened to them, in order: a feature that is added, dropped
+    or moved makes another table of the same rows.
     """
+    from kubeloop.data.tables import read_facts
     from kubeloop.ledger import append, entries
     from kubeloop.store import open_engine
 
-    digest = json.loads((place(test) / "table.json").read_text(encoding="ascii"))["digest"]
-    body = {"run": run.run_id, "name": name, "test": digest}
+    known = {"test": read_facts(place(test)).digest, "truth": _truth(place(test), target)}
+    body = {"run": run.run_id, "name": name, **known}
     engine = open_engine(run.site)
     try:
-        said = [entry.body for entry in entries(engine, run.site.namespace) if entry.kind == "test_reading"]
+        said = [entry.body for entry in entries(engine, run.site.namespace, ("test_reading",))]
         if body not in said:
             append(engine, run.site.namespace, "test_reading", body, run.now)
     finally:
         engine.dispose()
-    return len({found["run"] for found in [*said, body] if found["test"] == digest})
+    same = [found for found in said if any(found.get(word) == digest for word, digest in known.items())]
+    return len({found["run"] for found in [*same, body]})
+
+
+def _truth(table: Path, target: str) -> str:
+    """Digest of the target's values in the order of the rows."""
+    from kubeloop.data.tables import Stored
+    from kubeloop.digests import row_digests
+
+    return f"sha256-{hashlib.sha256(row_digests(Stored(table).select([target])).tobytes()).hexdigest()}"
 
 
 def write_evaluation(

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,13 @@ def choose(section: TuneSection) -> dict[str, Any]:
 
 
 def tune(
-    section: TuneSection, train: TrainSection, development: Path, trials: Path, site: Site, run_id: str
+    section: TuneSection,
+    train: TrainSection,
+    development: Path,
+    trials: Path,
+    site: Site,
+    run_id: str,
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Search, if the contract asks for it.
 
@@ -45,6 +51,7 @@ def tune(
         trials: Takes the table of all trials (see `trials.table_of`); untouched without a search.
         site: Where; its home keeps what the search has learnt.
         run_id: Of our run.
+        tell: Told in a line of each trial that ends.
 
     Returns:
         Facts of `choose`, or `parameters`, `source` (`search`), `estimator`, `leave_out`, `search` (what was searched
@@ -69,10 +76,16 @@ def tune(
     def save(done: "tuple[Trial, ...]") -> None:
         write_trials(search, done, trials)
 
+    def on_trial(trial: "Trial", best: "Trial | None") -> None:
+        line = _line(trial, best)
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+        tell(line)
+
     if runs_away(site, os.environ):
-        outcome = Away(section, train, development, site, run_id, _tell, save).run(first)
+        outcome = Away(section, train, development, site, run_id, on_trial, save).run(first)
     else:
-        outcome = _here(section, train, development, site, first)
+        outcome = _here(section, train, development, site, first, on_trial)
         save(outcome.trials)
     if outcome.best is None:
         raise _nothing(outcome)
@@ -81,7 +94,12 @@ def tune(
 
 
 def _here(
-    section: TuneSection, train: TrainSection, development: Path, site: Site, first: "list[dict[str, str]]"
+    section: TuneSection,
+    train: TrainSection,
+    development: Path,
+    site: Site,
+    first: "list[dict[str, str]]",
+    on_trial: "Callable[[Trial, Trial | None], None]",
 ) -> "Outcome":
     from kubeloop.data.tables import read_facts
     from kubeloop.digests import document_digest
@@ -102,13 +120,12 @@ def _here(
     write_order(order, order_of(section, train, digest), development)
     command = [sys.executable, "-m", "kubeloop.experiments.trial", str(order)]
     search = search_of(section, train.metrics.primary, command)
-    return run_local(search, Place(folder, site.home, folder), seed=section.seed, first=first, on_trial=_tell)
+    return run_local(search, Place(folder, site.home, folder), seed=section.seed, first=first, on_trial=on_trial)
 
 
-def _tell(trial: "Trial", best: "Trial | None") -> None:
+def _line(trial: "Trial", best: "Trial | None") -> str:
     found = f"{trial.value:.6g}" if trial.value is not None else trial.reason
-    sys.stdout.write(f"trial {trial.number}: {trial.status} {found}" + (f"; best {best.value:.6g}\n" if best else "\n"))
-    sys.stdout.flush()
+    return f"trial {trial.number}: {trial.status} {found}" + (f"; best {best.value:.6g}" if best else "")
 
 
 def first_assignments(section: TuneSection, train: TrainSection, site: Site) -> list[tuple[str, dict[str, str]]]:

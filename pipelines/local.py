@@ -15,7 +15,7 @@ from kubeloop.errors import KubeloopError, PermanentError, from_dict
 from kubeloop.pipelines import engine_log
 from kubeloop.site import Site, warm
 from kubeloop.site.processes import child_environment
-from kubeloop.tracking.record import RunRecord, RunStatus, TaskRecord, read_run, write_run, write_task
+from kubeloop.tracking.record import PROGRESS, RunRecord, RunStatus, TaskRecord, read_run, write_run, write_task
 
 POLL_S = 0.1
 ENGINE = ("kubernetes.client", "kubernetes.config", "kfp_server_api", "google.auth.transport.requests")
@@ -60,7 +60,7 @@ def run_job(job: Job, site: Site, on_task: Callable[[TaskRecord], None], now: dt
     Args:
         job: What to run.
         site: A laptop's site; its `home` takes artifacts, log and records.
-        on_task: Called with each task's record when it begins and when it ends.
+        on_task: Called with each task's record when it begins, when it tells something, and when it ends.
         now: The start, UTC.
 
     Returns:
@@ -140,14 +140,15 @@ def _start(job: Job, site: Site, folder: Path) -> warm.Forked:
 
 
 def _watch(child: warm.Forked, site: Site, run_id: str, log: Path, on_task: Callable[[TaskRecord], None]) -> int:
-    told: dict[str, str] = {}
+    told: dict[str, object] = {}
     try:
         while True:
             code = child.poll()
             _note_cached(site, run_id, log)
             for task in read_run(site, run_id).tasks:
-                if told.get(task.task) != task.status:
-                    told[task.task] = task.status
+                state = task.status, task.facts.get(PROGRESS)
+                if told.get(task.task) != state:
+                    told[task.task] = state
                     on_task(task)
             if code is not None:
                 return code

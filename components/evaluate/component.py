@@ -37,7 +37,8 @@ def evaluate(
 
     with task("evaluate") as run:
         section = decode(contract, EvaluateSection)
-        baseline, readings = champion_baseline(run.site, section.name), artifacts.count_reading(run, section.name, test)
+        baseline = champion_baseline(run.site, section.name)
+        readings = artifacts.count_reading(run, section.name, test, section.target.output)
         result = judge(section, artifacts.place(model), artifacts.place(test), baseline, readings)
         run.decision, run.facts = result.decision, result.facts
         artifacts.write_evaluation(decision, metrics, curves, report, model, result)

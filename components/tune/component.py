@@ -34,6 +34,6 @@ def tune(
 
     with task("tune") as run:
         sections = decode(contract, TuneSection), decode(train_contract, TrainSection)
-        run.facts = search(*sections, Path(development.path), Path(trials.path), run.site, run.run_id)
+        run.facts = search(*sections, Path(development.path), Path(trials.path), run.site, run.run_id, run.tell)
         artifacts.write_search_page(report, run.facts)
     return artifacts.choice_text(run.facts)

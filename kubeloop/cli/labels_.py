@@ -60,10 +60,20 @@ def command(
             "name the column by which labels find rows, here or under monitoring.labels in loop.yaml",
         )
     read = partial(read_labels, file, Columns(value or "value", event_id, key))
-    outcome = take_labels(site, model, read, key is not None, dt.datetime.now(dt.UTC))
-    counts = {name: outcome[name] for name in ("new", "corrected", "duplicate")}
+    facts = take_labels(site, model, read, key is not None, dt.datetime.now(dt.UTC)).facts()
     if as_json:
-        click.echo(json.dumps({"model": model, "labels": outcome.total(), **counts}))
+        click.echo(json.dumps({"model": model, **facts}))
         return
-    click.echo(f"stored {', '.join(f'{count:,} {name}' for name, count in counts.items())}")
+    click.echo(f"stored {', '.join(f'{facts[name]:,} {name}' for name in ('new', 'corrected', 'duplicate'))}")
+    if facts["known"] < facts["labels"]:
+        click.echo(f"known  {facts['known']:,} of {facts['labels']:,} name a prediction that the log has")
+    if not facts["known"]:
+        click.echo(f"hint   {_hint(event_id, key)}")
     click.echo(f"next   kubeloop log performance {model}")
+
+
+def _hint(event_id: str | None, key: str | None) -> str:
+    """Where the column may come from that no prediction has."""
+    if key is not None:
+        return f"{key} finds rows whose request sent its values as `keys`, or as the header X-Kubeloop-Key"
+    return f"{event_id} finds rows by the header X-Request-Id of their answers"

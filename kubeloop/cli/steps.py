@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kubeloop.tracking.record import RunRecord, TaskRecord
+from kubeloop.tracking.record import PROGRESS, RunRecord, TaskRecord
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -23,21 +23,27 @@ class Steps:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._turning: Progress | None = None
+        self._name = ""
 
     def __call__(self, task: TaskRecord) -> None:
-        """A task began or ended."""
-        self.stop()
+        """A task began, told what it is at, or ended."""
         if task.status != "running":
+            self.stop()
             self.console.print(line(task), soft_wrap=True, highlight=False)
         elif self.console.is_terminal:
-            self._turn(task.task)
+            self._turn(task.task, str(task.facts.get(PROGRESS, "...")))
 
-    def _turn(self, name: str) -> None:
+    def _turn(self, name: str, words: str) -> None:
+        if self._turning is not None and name == self._name:
+            self._turning.update(self._turning.task_ids[0], description=f"{name} {words}")
+            return
+        self.stop()
+        self._name = name
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        columns = (SpinnerColumn("dots"), TextColumn("{task.description} ..."), TimeElapsedColumn())
+        columns = (SpinnerColumn("dots"), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
         self._turning = Progress(*columns, console=self.console, transient=True)
-        self._turning.add_task(name, total=None)
+        self._turning.add_task(f"{name} {words}", total=None)
         self._turning.start()
 
     def stop(self) -> None:

@@ -95,7 +95,7 @@ def judge(seen: Seen, revision: str, waited_s: float) -> Verdict:
         return Verdict(stopped=stopped)
     if seen.deployment is None or _marker(seen.deployment["spec"]["template"]) != revision:
         return Verdict(waits_for="KServe's controller to take the new revision up")
-    status, wanted = seen.deployment.get("status", {}), seen.deployment["spec"].get("replicas", 1)
+    status, wanted = seen.deployment.get("status", {}), _copies(seen.service, seen.deployment)
     current = seen.deployment["metadata"]["generation"] == status.get("observedGeneration")
     numbers = [status.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas")]
     if not current or numbers != [wanted] * 3:
@@ -105,6 +105,14 @@ def judge(seen: Seen, revision: str, waited_s: float) -> Verdict:
     if _reason(seen.service, "PredictorReady") != "NewReplicaSetAvailable" or not _ready(seen.service):
         return Verdict(waits_for="the InferenceService to say that it is ready")
     return Verdict(done=True)
+
+
+def _copies(service: Document, deployment: Document) -> int:
+    """How many copies there must be: a new Deployment begins with one, and its autoscaler brings the others later."""
+    copies = int(deployment["spec"].get("replicas", 1))
+    if _knative_revision(deployment):  # it starts, and waits for, as many as it should
+        return copies
+    return max(copies, int(service.get("spec", {}).get("predictor", {}).get("minReplicas", 1)))
 
 
 def _taken_over(service: Document, revision: str) -> Verdict:

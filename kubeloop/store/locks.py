@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
-from kubeloop.errors import TransientError
+from kubeloop.errors import InputError, TransientError
 from kubeloop.site.addresses import disk_full
 from kubeloop.site.model import Site
 from kubeloop.store.engine import open_engine
@@ -41,6 +41,7 @@ def lock(site: Site, name: str, wait_s: float, what: str) -> Iterator[None]:
 
     Raises:
         BusyError: It was not free in time; names the holder.
+        InputError: The home cannot be written.
     """
     if site.sql.startswith("sqlite"):
         with _file_lock(site, name, wait_s, what):
@@ -62,7 +63,10 @@ def _file_lock(site: Site, name: str, wait_s: float, what: str) -> Iterator[None
     except Timeout:
         raise _busy(name, wait_s, what, _holder(holder)) from None
     except OSError as error:
-        raise disk_full(error, str(holder.parent)) or error from None
+        place = str(holder.parent)
+        raise disk_full(error, place) or InputError(
+            f"{place} cannot be written: {error.strerror}", "name a place that is yours with --home", path=place
+        ) from None
     try:
         document = {"pid": os.getpid(), "what": what, "since": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}
         holder.write_text(json.dumps(document), encoding="utf-8")

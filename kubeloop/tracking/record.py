@@ -23,6 +23,10 @@ RunStatus = Literal["running", "done", "failed", "refused", "killed"]
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
+PROGRESS = "progress"
+"""The fact of a running task that says what it is at."""
+
+
 class TaskRecord(BaseModel):
     """One task of a run.
 

@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubeloop import __version__
@@ -17,7 +17,7 @@ from kubeloop.site.load import load_site
 from kubeloop.site.model import Site
 from kubeloop.site.processes import OWNER, surrounded
 from kubeloop.tracking.finite import plain
-from kubeloop.tracking.record import TaskRecord, TaskStatus, read_run, write_task
+from kubeloop.tracking.record import PROGRESS, TaskRecord, TaskStatus, read_run, write_task
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -30,6 +30,7 @@ class TaskContext:
         site: Where it runs.
         run_id: The run it belongs to.
         now: When it began, UTC; the task's only clock.
+        name: The task's.
         facts: What it found; sanitised when written.
         decision: What its gate said.
         figures: Text of pages and pictures for MLflow, by file name.
@@ -38,9 +39,15 @@ class TaskContext:
     site: Site
     run_id: str
     now: dt.datetime
+    name: str
     facts: dict[str, Any] = field(default_factory=dict)
     decision: Decision | None = None
     figures: dict[str, str] = field(default_factory=dict)
+
+    def tell(self, words: str) -> None:
+        """Tell whoever waits what a long task is at, until it ends."""
+        with suppress(OSError, KubeloopError):  # no work ends because nobody could be told of it
+            _record(replace(self, facts={PROGRESS: words}), "running", None)
 
 
 @contextmanager
@@ -56,22 +63,23 @@ def task(name: str, environ: Mapping[str, str] = os.environ) -> Iterator[TaskCon
         KubeloopError: What the body raised, after it was recorded.
     """
     _refuse_other_version(environ)
-    context = TaskContext(load_site(environ), environ.get("KUBELOOP_RUN_ID") or "adhoc", dt.datetime.now(dt.UTC))
-    _record(context, name, "running", None)
+    run_id = environ.get("KUBELOOP_RUN_ID") or "adhoc"
+    context = TaskContext(load_site(environ), run_id, dt.datetime.now(dt.UTC), name)
+    _record(context, "running", None)
     with _one_thread():
         try:
             yield context
-            _enter_decision(context, name)
-            _record(context, name, "done", None)
+            _enter_decision(context)
+            _record(context, "done", None)
         except KubeloopError as error:
             with suppress(OSError, KubeloopError):  # what stopped the task matters more than its record
-                _record(context, name, "refused" if isinstance(error, RefusedError) else "failed", error.to_dict())
+                _record(context, "refused" if isinstance(error, RefusedError) else "failed", error.to_dict())
                 _mirror(context, environ, stopped=True)
             raise
         except BaseException as error:
             full = disk_full(error, context.site.store) if isinstance(error, OSError) else None
             with suppress(OSError, KubeloopError):
-                _record(context, name, "failed", full.to_dict() if full else _unforeseen(name, error))
+                _record(context, "failed", full.to_dict() if full else _unforeseen(context.name, error))
                 _mirror(context, environ, stopped=True)
             if full is None:
                 raise
@@ -80,7 +88,7 @@ def task(name: str, environ: Mapping[str, str] = os.environ) -> Iterator[TaskCon
             _mirror(context, environ, stopped=False)
 
 
-def _enter_decision(context: TaskContext, name: str) -> None:
+def _enter_decision(context: TaskContext) -> None:
     """Put what the gate said into the ledger, before the task may count as done."""
     if context.decision is None:
         return
@@ -90,7 +98,7 @@ def _enter_decision(context: TaskContext, name: str) -> None:
     said = context.decision
     body = {
         "run": context.run_id,
-        "task": name,
+        "task": context.name,
         "gate": said.gate,
         "verdict": said.verdict,
         "baseline": said.baseline,
@@ -121,13 +129,13 @@ def _mirror(context: TaskContext, environ: Mapping[str, str], *, stopped: bool) 
             sys.stderr.write(f"kubeloop: the mirror in MLflow: {told}\n")
 
 
-def _record(context: TaskContext, name: str, status: TaskStatus, error: dict[str, Any] | None) -> None:
+def _record(context: TaskContext, status: TaskStatus, error: dict[str, Any] | None) -> None:
     finished = None if status == "running" else dt.datetime.now(dt.UTC)
     write_task(
         context.site,
         context.run_id,
         TaskRecord(
-            task=name,
+            task=context.name,
             status=status,
             started=context.now,
             finished=finished,

@@ -63,6 +63,18 @@ def test_import_refuses_before_a_run_begins(
     assert not (project / ".kubeloop").exists()
 
 
+def test_the_running_task_says_what_it_is_at_without_beginning_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    screen = io.StringIO()
+    steps = Steps(Console(file=screen, force_terminal=True, width=100))
+    began = TaskRecord(task="tune", status="running", started=dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+    steps(began)
+    steps(began.model_copy(update={"facts": {"progress": "trial 3: Succeeded 0.9; best 0.9"}}))
+    steps.stop()
+    assert re.search(r"tune trial 3: Succeeded 0\.9; best 0\.9 .*\d:\d\d:\d\d", screen.getvalue())
+    assert screen.getvalue().count("\x1b[?25l") == 1  # one display from beginning to end
+
+
 def test_the_running_task_turns_with_its_time_and_goes_when_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     screen = io.StringIO()

@@ -68,6 +68,16 @@ def test_ready_of_the_service_alone_is_not_enough(found, waits_for):
     assert any(part in verdict.waits_for for part in waits_for.split("|"))
 
 
+def test_one_copy_is_not_enough_where_two_were_asked_for():
+    two = SERVING | {"spec": {"predictor": {"minReplicas": 2}}}
+    verdict = judge(Seen(two, deployment()), REVISION, 1.0)
+    assert (verdict.done, verdict.waits_for) == (False, "1 of 2 copies of the new revision, 1 answering")
+    both = deployment(updatedReplicas=2, replicas=2, availableReplicas=2)
+    both["spec"]["replicas"] = 2
+    assert judge(Seen(two, both), REVISION, 1.0).done
+    assert judge(Seen(two | told(), knative()), REVISION, 1.0).done  # Knative's own word counts there
+
+
 def test_after_a_bad_update_the_service_says_ready_and_we_wait():
     bad = copy.deepcopy(SERVING)
     bad["status"]["conditions"][1]["reason"] = "MinimumReplicasAvailable"

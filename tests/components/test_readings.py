@@ -21,27 +21,43 @@ def site(tmp_path):
     return laptop(tmp_path / "home")
 
 
-def table(folder, values):
-    write_table(pa.table({"x": values}), folder)
+def table(folder, values, **more):
+    write_table(pa.table({"x": values, **more}), folder)
     return SimpleNamespace(path=str(folder))
 
 
 def test_every_run_that_reads_the_same_rows_counts_once(site, tmp_path):
     rows, same = table(tmp_path / "one", [1, 2, 3]), table(tmp_path / "two", [3, 1, 2])
     other = table(tmp_path / "three", [1, 2, 4])
-    first, second = (TaskContext(site, run, NOW) for run in ("first", "second"))
-    assert count_reading(first, "ward", rows) == 1
-    assert count_reading(first, "ward", rows) == 1  # tried again
-    assert count_reading(second, "ward", same) == 2  # the order of rows makes no other test
-    assert count_reading(second, "ward", other) == 1
-    assert count_reading(first, "ward", rows) == 2
+    first, second = (TaskContext(site, run, NOW, "evaluate") for run in ("first", "second"))
+    assert count_reading(first, "ward", rows, "x") == 1
+    assert count_reading(first, "ward", rows, "x") == 1  # tried again
+    assert count_reading(second, "ward", same, "x") == 2  # the order of rows makes no other test
+    assert count_reading(second, "ward", other, "x") == 1
+    assert count_reading(first, "ward", rows, "x") == 2
+
+
+def test_a_column_added_dropped_or_moved_makes_no_other_test(site, tmp_path):
+    runs = [TaskContext(site, run, NOW, "evaluate") for run in ("first", "second", "third", "fourth")]
+    one = table(tmp_path / "one", [1, 2, 3], age=[60, 61, 62])
+    more = table(tmp_path / "more", [1, 2, 3], age=[60, 61, 62], sex=[0, 1, 0])
+    less = table(tmp_path / "less", [1, 2, 3])
+    grown = table(tmp_path / "grown", [1, 2, 3, 4], age=[60, 61, 62, 63])
+    assert [
+        count_reading(run, "ward", rows, "x") for run, rows in zip(runs, (one, more, less, grown), strict=True)
+    ] == [
+        1,
+        2,
+        3,
+        1,
+    ]
 
 
 def test_a_reading_is_in_the_ledger_before_anything_is_said_of_the_model(site, tmp_path):
-    count_reading(TaskContext(site, "first", NOW), "ward", table(tmp_path / "one", [1, 2, 3]))
+    count_reading(TaskContext(site, "first", NOW, "evaluate"), "ward", table(tmp_path / "one", [1, 2, 3]), "x")
     engine = open_engine(site)
     (entry,) = entries(engine, site.namespace)
     engine.dispose()
     assert entry.kind == "test_reading"
-    assert entry.body.keys() == {"run", "name", "test"}
-    assert entry.body["test"].startswith("sha256-")
+    assert entry.body.keys() == {"run", "name", "test", "truth"}
+    assert all(entry.body[word].startswith("sha256-") for word in ("test", "truth"))

@@ -138,8 +138,10 @@ def test_search_on_a_cluster_has_the_outputs_of_one_here(
     development: Path, tmp_path: Path, site: Site, katib: FakeKatib
 ) -> None:
     s = sections(TRIALS)
-    here = tuning.tune(s.tune, s.train, development, tmp_path / "here", site.model_copy(update={"cluster": None}), "r")
-    there = tuning.tune(s.tune, s.train, development, tmp_path / "there", site, "run-1")
+    here = tuning.tune(
+        s.tune, s.train, development, tmp_path / "here", site.model_copy(update={"cluster": None}), "r", print
+    )
+    there = tuning.tune(s.tune, s.train, development, tmp_path / "there", site, "run-1", print)
     one, other = read_frame(tmp_path / "here"), read_frame(tmp_path / "there")
     assert one.dtypes.to_dict() == other.dtypes.to_dict()
     assert set(here) == set(there)

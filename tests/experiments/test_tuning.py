@@ -56,14 +56,16 @@ def sections(search: dict[str, Any] | None) -> Sections:
 
 def test_without_a_search_nothing_is_read_or_written(tmp_path: Path) -> None:
     s = sections(None)
-    facts = tuning.tune(s.tune, s.train, tmp_path / "none", tmp_path / "trials", laptop(tmp_path / "home"), "run")
+    facts = tuning.tune(
+        s.tune, s.train, tmp_path / "none", tmp_path / "trials", laptop(tmp_path / "home"), "run", print
+    )
     assert facts == {"parameters": {"max_iter": 500}, "source": "contract"}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_search_hands_on_the_best_and_its_table(development: Path, tmp_path: Path) -> None:
     s, site = sections(SEARCH), laptop(tmp_path / "home")
-    facts = tuning.tune(s.tune, s.train, development, tmp_path / "trials", site, "run")
+    facts = tuning.tune(s.tune, s.train, development, tmp_path / "trials", site, "run", print)
     table = read_frame(tmp_path / "trials")
     assert table["status"].tolist() == ["Succeeded"] * 3
     best = table.loc[table["value"].idxmax()]
@@ -75,7 +77,7 @@ def test_search_hands_on_the_best_and_its_table(development: Path, tmp_path: Pat
     order = json.loads(next((site.home or tmp_path).rglob("order.json")).read_text())
     redone = run_trial(order, {"C": str(best["param.C"])}, lambda line: None)
     assert redone == pytest.approx(best["value"])
-    again = tuning.tune(s.tune, s.train, development, tmp_path / "again", site, "run")
+    again = tuning.tune(s.tune, s.train, development, tmp_path / "again", site, "run", print)
     assert again["search"]["kept"] == 3
     assert again["parameters"] == facts["parameters"]
 
@@ -140,7 +142,7 @@ def test_search_in_which_nothing_succeeds_is_an_error_with_its_reason(developmen
     with pytest.raises(
         PermanentError, match=r"none of the 1 trials of the search succeeded: it ended with code 2; .*solver"
     ):
-        tuning.tune(s.tune, s.train, development, tmp_path / "trials", laptop(tmp_path / "home"), "run")
+        tuning.tune(s.tune, s.train, development, tmp_path / "trials", laptop(tmp_path / "home"), "run", print)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("no_mirror")
 
 @pytest.fixture
 def run(site: Any, now: Any) -> TaskContext:
-    return TaskContext(site, "run-1", now)
+    return TaskContext(site, "run-1", now, "score")
 
 
 def asked(models: Any, champion: Any, rows: int = 60) -> pd.DataFrame:
@@ -170,6 +170,8 @@ def test_the_components(
     pinned = read_rows.python_func(champion.name, str(tmp_path / "in.csv"), rows)
     assert pinned == f"{champion.name}@{champion.digest}"
     assert rows.metadata["rows"] == 5
-    scored.score(TaskContext(site, "run-1", now), pinned, *(Path(found.path) for found in (rows, answers, quarantine)))
+    scored.score(
+        TaskContext(site, "run-1", now, "score"), pinned, *(Path(found.path) for found in (rows, answers, quarantine))
+    )
     assert write_rows.python_func(answers, quarantine, str(tmp_path / "out.parquet"), "") == 0
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 5

@@ -35,7 +35,7 @@ def test_each_row_has_the_packages_answer_and_a_refused_one_its_reason(
 ) -> None:
     frame = asked(models, tmp_path / "rows", 100, wrong=41)
     places = [tmp_path / name for name in ("rows", "answers", "quarantine")]
-    facts = scored.score(TaskContext(site, "run-1", now), champion.name, *places)
+    facts = scored.score(TaskContext(site, "run-1", now, "score"), champion.name, *places)
     assert (facts["digest"], facts["rows"], facts["refused"]) == (champion.digest, 100, 1)
     found, kept = read_frame(places[1]), np.arange(100) != 41
     wanted = champion.predict(frame[kept])
@@ -64,12 +64,12 @@ def test_the_same_run_goes_on_where_it_was_stopped_and_leaves_nothing(
 
     monkeypatch.setattr(batch, "_score", stopped)
     with pytest.raises(KeyboardInterrupt):
-        scored.score(TaskContext(site, "run-1", now), champion.name, *places)
+        scored.score(TaskContext(site, "run-1", now, "score"), champion.name, *places)
     assert not places[1].exists()
     monkeypatch.undo()
     moved = tmp_path / "elsewhere"
     places[0].rename(moved)  # a pod that is tried again finds its input at another place
-    facts = scored.score(TaskContext(site, "run-1", now), champion.name, moved, *places[1:])
+    facts = scored.score(TaskContext(site, "run-1", now, "score"), champion.name, moved, *places[1:])
     assert (facts["rows"], facts["taken_up"], facts["refused"]) == (rows, batch.BATCH, 0)
     assert list((site.home / "scoring").iterdir()) == []
     assert (read_facts(places[1]).rows, read_facts(places[2]).rows) == (rows, 0)

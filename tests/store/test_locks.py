@@ -1,10 +1,12 @@
 import multiprocessing
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
-from kubeloop.errors import TransientError
+from kubeloop.errors import InputError, TransientError
+from kubeloop.site import laptop
 from kubeloop.store import BusyError, lock, open_engine
 
 
@@ -69,3 +71,12 @@ def test_counting_under_the_lock_loses_nothing(site, together, tmp_path):
 
     assert together(4, work) == [0] * 4
     assert file.read_text() == "40"
+
+
+def test_a_home_that_cannot_be_made_is_told():
+    nowhere = laptop(Path("/proc/nope/home"))
+    with (
+        pytest.raises(InputError, match="/proc/nope/home/locks cannot be written: No such file or directory"),
+        lock(nowhere, "run", 0, "a run"),
+    ):
+        pass

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from kubeloop.digests import canonical_json
-from kubeloop.store.tables import labels, log_services
+from kubeloop.store.tables import labels, log_services, prediction_keys, predictions
 
 Outcome = Counter[str]
 """How many labels were `new`, `corrected`, or there already (`duplicate`)."""
@@ -66,6 +66,18 @@ def store_labels(connection: sa.Connection, service: int, found: Sequence[Label]
     for start in range(0, len(found), _PAGE):
         _page(connection, service, found[start : start + _PAGE], arrived_at, outcome)
     return outcome
+
+
+def count_known(connection: sa.Connection, service: int, found: Sequence[Label]) -> int:
+    """How many labels name a prediction that the log has."""
+    known: set[tuple[str, str]] = set()
+    for by, column in (("event", predictions.c.event_id), ("key", prediction_keys.c.key)):
+        idents = sorted({label.ident for label in found if label.by == by})
+        for start in range(0, len(idents), _PAGE):
+            query = sa.select(column).distinct()
+            query = query.where(column.table.c.service == service, column.in_(idents[start : start + _PAGE]))
+            known |= {(by, ident) for ident in connection.scalars(query)}
+    return sum((label.by, label.ident) in known for label in found)
 
 
 def _page(connection: sa.Connection, service: int, found: Sequence[Label], arrived_at: int, outcome: Outcome) -> None:

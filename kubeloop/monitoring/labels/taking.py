@@ -3,6 +3,7 @@
 import datetime as dt
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from kubeloop.contract.data import Source
 from kubeloop.contract.monitoring import Labels
 from kubeloop.errors import InputError
 from kubeloop.monitoring.labels.files import Columns, read_labels
-from kubeloop.monitoring.labels.storing import Label, Outcome, store_labels
+from kubeloop.monitoring.labels.storing import Label, Outcome, count_known, store_labels
 from kubeloop.monitoring.log.models import LoggedModel
 from kubeloop.monitoring.log.privacy import SECRET, Keeper
 from kubeloop.monitoring.log.reading import micros, services_models
@@ -59,7 +60,25 @@ def read_source(source: Source, columns: Columns, site: Site) -> list[Label]:
         return read_labels(opened.path, columns, kind or ending.replace("ndjson", "jsonl"))
 
 
-def take_labels(site: Site, name: str, read: Callable[[], list[Label]], by_key: bool, now: dt.datetime) -> Outcome:
+@dataclass(frozen=True)
+class Taken:
+    """What became of labels.
+
+    Attributes:
+        outcome: How many were `new`, `corrected`, or there already (`duplicate`).
+        known: How many name a prediction that the log has; of the others the prediction may yet come.
+    """
+
+    outcome: Outcome
+    known: int
+
+    def facts(self) -> dict[str, int]:
+        """labels, new, corrected, duplicate, known."""
+        counts = {kind: self.outcome[kind] for kind in ("new", "corrected", "duplicate")}
+        return {"labels": self.outcome.total(), **counts, "known": self.known}
+
+
+def take_labels(site: Site, name: str, read: Callable[[], list[Label]], by_key: bool, now: dt.datetime) -> Taken:
     """Keep labels of a model's predictions.
 
     Args:
@@ -68,9 +87,6 @@ def take_labels(site: Site, name: str, read: Callable[[], list[Label]], by_key: 
         read: Gives the labels; called once it is known that the model has a log.
         by_key: Whether they name business keys, which the log may hold hashed.
         now: When they arrived, aware.
-
-    Returns:
-        How many were `new`, `corrected`, or there already (`duplicate`).
 
     Raises:
         InputError: The model has logged nothing, or a label of a regression is no number; nothing is stored then.
@@ -84,7 +100,8 @@ def take_labels(site: Site, name: str, read: Callable[[], list[Label]], by_key: 
         wanted = _numbers(read()) if model.task == "regression" else read()
         wanted = _as_logged(site, model, wanted) if by_key else wanted
         with engine.begin() as connection:
-            return store_labels(connection, service, wanted, micros(now))
+            outcome = store_labels(connection, service, wanted, micros(now))
+            return Taken(outcome, count_known(connection, service, wanted))
     finally:
         engine.dispose()
 
@@ -119,7 +136,7 @@ def take_from_source(site: Site, name: str, words: Labels, now: dt.datetime) -> 
     """Take in what the contract's source of labels holds; what is there already is not taken twice.
 
     Returns:
-        Facts: name, source, by (`key` or `event`), labels, new, corrected, duplicate.
+        Facts: name, source, by (`key` or `event`), and those of `Taken`.
 
     Raises:
         InputError: The contract names no source, or as `read_source` and `take_labels`.
@@ -130,7 +147,5 @@ def take_from_source(site: Site, name: str, words: Labels, now: dt.datetime) -> 
             "write `source:` there, with a path, an address or a database; or use `kubeloop labels FILE`",
         )
     read = partial(read_source, words.source, columns_of(words), site)
-    outcome = take_labels(site, name, read, words.key is not None, now)
-    counts = {kind: outcome[kind] for kind in ("new", "corrected", "duplicate")}
-    by = "key" if words.key else "event"
-    return {"name": name, "source": words.source.name, "by": by, "labels": outcome.total(), **counts}
+    taken = take_labels(site, name, read, words.key is not None, now)
+    return {"name": name, "source": words.source.name, "by": "key" if words.key else "event", **taken.facts()}

@@ -44,8 +44,9 @@ def test_from_segments_to_performance(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "truth.csv"
     file.write_text("patient,sick\n" + "".join(f"00{n},{int(n % 3 > 0 and n % 10 > 0)}\n" for n in range(50)))
     words = ("labels", str(file), "--model", "heart", "--key", "patient", "--value", "sick")
-    assert said(home, *words, "--json") == {"model": "heart", "labels": 50, "new": 50, "corrected": 0, "duplicate": 0}
-    assert said(home, *words).startswith("stored 0 new, 0 corrected, 50 duplicate\n")
+    first = {"model": "heart", "labels": 50, "new": 50, "corrected": 0, "duplicate": 0, "known": 50}
+    assert said(home, *words, "--json") == first
+    assert said(home, *words).startswith("stored 0 new, 0 corrected, 50 duplicate\nnext ")
     facts = said(home, "log", "performance", "heart", "--json")
     assert facts["coverage"]["mature"] == 60
     assert facts["measured"]["rows"] == 50
@@ -60,6 +61,22 @@ def test_from_segments_to_performance(home: Path, tmp_path: Path) -> None:
     assert "unsure     no row is older than 90d yet" in young
     assert "1 files" in said(home, "log", "export", "--out", str(tmp_path / "archive"))
     assert said(home, "log", "forget", "--older-than", "30d") == "removed 60 predictions older than 30d\n"
+
+
+@pytest.mark.parametrize(
+    ("by", "found", "hint"),
+    [
+        ("--key", "known  1 of 2 name a prediction", None),
+        ("--event-id", "known  0 of 2 name a prediction", "patient finds rows by the header X-Request-Id"),
+    ],
+)
+def test_labels_that_name_no_prediction_are_kept_and_told(home: Path, tmp_path: Path, by, found, hint) -> None:
+    said(home, "log", "move")
+    file = tmp_path / "truth.csv"
+    file.write_text("patient,sick\n007,1\nnobody,0\n")
+    told = said(home, "labels", str(file), "--model", "heart", by, "patient", "--value", "sick")
+    assert told.startswith(f"stored 2 new, 0 corrected, 0 duplicate\n{found}")
+    assert (f"hint   {hint}" in told) if hint else ("hint" not in told)
 
 
 def test_what_is_asked_wrongly_is_told(home: Path, tmp_path: Path) -> None:

@@ -65,9 +65,8 @@ def test_a_source_is_taken_once_and_a_changed_value_is_a_correction(site, model,
     logged(site, model)
     (tmp_path / "truth.csv").write_text("patient,sick\np1,1\np2,0\n")
     facts = take_from_source(site, "heart", WORDS, NOW)
-    assert facts == {
-        "name": "heart", "source": "truth", "by": "key", "labels": 2, "new": 2, "corrected": 0, "duplicate": 0
-    }  # fmt: skip
+    counts = {"labels": 2, "new": 2, "corrected": 0, "duplicate": 0, "known": 2}
+    assert facts == {"name": "heart", "source": "truth", "by": "key", **counts}
     (tmp_path / "truth.csv").write_text("patient,sick\np1,1\np2,1\np3,0\n")
     again = take_from_source(site, "heart", WORDS, NOW + dt.timedelta(days=1))
     assert [again[kind] for kind in ("new", "corrected", "duplicate")] == [1, 1, 1]
