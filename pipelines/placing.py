@@ -4,8 +4,8 @@ from kfp import dsl, kubernetes
 from kfp.dsl.pipeline_channel import PipelineChannel
 
 import kubeloop
+from kubeloop.site.load import SITE, SITE_YAML
 
-SITE_FOLDER = "/etc/kubeloop/site"
 SECRET_FOLDER = "/etc/kubeloop/secret"  # noqa: S105 - a place, not a secret
 
 
@@ -22,7 +22,7 @@ def place(
 
     Args:
         task: The task.
-        site: Name of the ConfigMap and of the Secret that describe the site; absent ones mount as empty folders.
+        site: Name of the ConfigMap and of the Secret that describe the site; either may be absent.
         cpu: CPU limit, a Kubernetes quantity.
         memory: Memory limit, a Kubernetes quantity.
         cached: False for whatever reads or changes the world.
@@ -35,7 +35,8 @@ def place(
     task.set_cpu_limit(cpu)
     task.set_memory_limit(memory)
     kubernetes.set_timeout(task, timeout_s)
-    kubernetes.use_config_map_as_volume(task, config_map_name=site, mount_path=SITE_FOLDER, optional=True)
+    # No second volume: KFP names each after its ConfigMap or Secret, and a pod with two of one name is invalid.
+    kubernetes.use_config_map_as_env(task, config_map_name=site, config_map_key_to_env={SITE: SITE_YAML}, optional=True)
     kubernetes.use_secret_as_volume(task, secret_name=site, mount_path=SECRET_FOLDER, optional=True)
     kubernetes.use_field_path_as_env(task, "KUBELOOP_NAMESPACE", "metadata.namespace")
     kubernetes.use_field_path_as_env(task, "KUBELOOP_RUN_ID", "metadata.labels['pipeline/runid']")

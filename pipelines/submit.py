@@ -2,8 +2,10 @@
 
 import datetime as dt
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -285,7 +287,8 @@ def _asked(call: Callable[[], Any]) -> Any:
     from urllib3.exceptions import HTTPError
 
     try:
-        return call()
+        with redirect_stdout(sys.stderr):  # kfp's client prints links; what a command prints may be read by a program
+            return call()
     except ApiException as error:
         raise _explained(error.status, error.body) from None
     except HTTPError as error:

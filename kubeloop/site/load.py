@@ -11,6 +11,12 @@ from kubeloop.errors import InputError
 from kubeloop.site.model import Site, laptop
 
 SITE_DIR = "/etc/kubeloop/site"
+SITE = "site.yaml"
+"""The file of a folder, and the key of a ConfigMap, that describes a Site."""
+
+SITE_YAML = "KUBELOOP_SITE_YAML"
+"""The variable that holds that description where no folder does."""
+
 SITES = "sites"
 """The folder of a laptop's other Sites below its home: `sites/<name>/site.yaml`."""
 
@@ -18,17 +24,20 @@ SITES = "sites"
 def load_site(environ: Mapping[str, str] = os.environ) -> Site:
     """The Site of this process.
 
-    `$KUBELOOP_SITE_DIR` (default `/etc/kubeloop/site`) with a `site.yaml`. Without that file (an optional mount
-    that is absent is an empty folder) the laptop at `$KUBELOOP_HOME` (default `.kubeloop`) with `$KUBELOOP_INPUTS`.
-    A `site.yaml` without `home` or `inputs` takes those of the environment.
+    `$KUBELOOP_SITE_DIR` (default `/etc/kubeloop/site`) with a `site.yaml`; without that file (an optional mount that is
+    absent is an empty folder) what `$KUBELOOP_SITE_YAML` holds; without either the laptop at `$KUBELOOP_HOME` (default
+    `.kubeloop`) with `$KUBELOOP_INPUTS`. A `site.yaml` without `home` or `inputs` takes those of the environment.
 
     Raises:
         InputError: `site.yaml` is not a Site; all findings are named.
     """
-    file = Path(environ.get("KUBELOOP_SITE_DIR") or SITE_DIR) / "site.yaml"
+    file = Path(environ.get("KUBELOOP_SITE_DIR") or SITE_DIR) / SITE
     home, inputs = environ.get("KUBELOOP_HOME"), environ.get("KUBELOOP_INPUTS")
-    if file.is_file():
-        return _placed(_read(file), Path(home) if home else None, Path(inputs) if inputs else None)
+    found = _read(file) if file.is_file() else None
+    if found is None and environ.get(SITE_YAML):
+        found = _parsed(environ[SITE_YAML].encode("utf-8"), f"${SITE_YAML}")
+    if found is not None:
+        return _placed(found, Path(home) if home else None, Path(inputs) if inputs else None)
     return laptop(Path(home or ".kubeloop"), Path(inputs) if inputs else None)
 
 
@@ -67,22 +76,24 @@ def _placed(site: Site, home: Path | None, inputs: Path | None) -> Site:
 
 
 def _read(file: Path) -> Site:
+    return _parsed(file.read_bytes(), str(file))
+
+
+def _parsed(content: bytes, file: str) -> Site:
     import yaml
 
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        document = yaml.safe_load(content.decode("utf-8"))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(
-            f"{file}:{line}: not YAML: {error.problem}", "mend that line", file=str(file), line=line
-        ) from None
+        raise InputError(f"{file}:{line}: not YAML: {error.problem}", "mend that line", file=file, line=line) from None
     except (UnicodeDecodeError, yaml.YAMLError):
-        raise InputError(f"{file}: not YAML text in UTF-8", "save it as UTF-8 YAML", file=str(file)) from None
+        raise InputError(f"{file}: not YAML text in UTF-8", "save it as UTF-8 YAML", file=file) from None
     if not isinstance(document, dict):
         raise InputError(
             f"{file}: keys and values were expected, got {type(document).__name__}",
             f"write at least store, sql and tracking; known keys: {', '.join(Site.model_fields)}",
-            file=str(file),
+            file=file,
         )
     try:
         return Site.model_validate(document)
@@ -91,7 +102,7 @@ def _read(file: Path) -> Site:
         raise InputError(
             f"{file}: {'; '.join(_finding(found['loc'], found['type'], found['msg']) for found in error.errors())}",
             f"known keys: {', '.join(Site.model_fields)}",
-            file=str(file),
+            file=file,
         ) from None
 
 

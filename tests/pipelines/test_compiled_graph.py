@@ -120,13 +120,18 @@ def test_no_task_is_retried_blindly_and_each_has_a_timeout(documents: list[dict[
         assert int(executor["activeDeadlineSeconds"]) > 0
 
 
-def test_site_comes_from_optional_mounts_by_parameter(documents: list[dict[str, Any]]) -> None:
+def test_the_site_is_a_variable_and_its_secrets_are_files_both_optional_and_of_one_name(
+    documents: list[dict[str, Any]],
+) -> None:
     for executor in documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
-        (site,), (secret,) = executor["configMapAsVolume"], executor["secretAsVolume"]
+        (site,), (secret,) = executor["configMapAsEnv"], executor["secretAsVolume"]
         assert site["optional"]
         assert secret["optional"]
-        assert site["mountPath"] == "/etc/kubeloop/site"
+        assert site["keyToEnv"] == [{"configMapKey": "site.yaml", "envVar": "KUBELOOP_SITE_YAML"}]
         assert secret["mountPath"] == "/etc/kubeloop/secret"
+        assert site["configMapNameParameter"] == secret["secretNameParameter"]
+        # Both as volumes would be two of one name: KFP calls a volume by the name of what it holds.
+        assert "configMapAsVolume" not in executor
 
 
 def test_yaml_holds_no_address_and_nothing_that_argo_would_expand_in_code() -> None:

@@ -51,7 +51,7 @@ def test_its_tasks_have_image_site_and_limits_and_no_address(documents: list[dic
     assert set(placed) == set(executors)
     for each in placed.values():
         assert int(each["activeDeadlineSeconds"]) > 0
-        assert each["configMapAsVolume"][0]["optional"]
+        assert each["configMapAsEnv"][0]["optional"]
     text = compiled_path("score").read_text(encoding="ascii")
     assert not re.search(r"(https?|s3|gs|minio|file)://", text)
 

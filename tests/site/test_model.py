@@ -83,6 +83,16 @@ def test_a_mounted_file_without_home_or_inputs_takes_those_of_the_environment(tm
     assert (site.home, site.inputs, site.store) == (Path("/h"), "/own", "s3://b/r")
 
 
+def test_a_variable_holds_the_site_where_no_folder_does(tmp_path):
+    text = "store: s3://b/r\nsql: postgresql://db/k\ntracking: https://m\n"
+    nowhere = {"KUBELOOP_SITE_DIR": str(tmp_path), "KUBELOOP_SITE_YAML": text}
+    assert load_site(nowhere).store == "s3://b/r"
+    (tmp_path / "site.yaml").write_text(text.replace("s3://b/r", "s3://b/file"))
+    assert load_site(nowhere).store == "s3://b/file"
+    with pytest.raises(InputError, match=r"\$KUBELOOP_SITE_YAML: stroe is no known key, did you mean store\?"):
+        load_site({"KUBELOOP_SITE_YAML": text.replace("store", "stroe")})
+
+
 def test_a_laptop_knows_other_sites_by_name(tmp_path):
     folder = tmp_path / "sites" / "prod"
     folder.mkdir(parents=True)
