@@ -89,7 +89,7 @@ def test_a_variable_holds_the_site_where_no_folder_does(tmp_path):
     assert load_site(nowhere).store == "s3://b/r"
     (tmp_path / "site.yaml").write_text(text.replace("s3://b/r", "s3://b/file"))
     assert load_site(nowhere).store == "s3://b/file"
-    with pytest.raises(InputError, match=r"\$KUBELOOP_SITE_YAML: stroe is no known key, did you mean store\?"):
+    with pytest.raises(InputError, match=r"^\$KUBELOOP_SITE_YAML: .*stroe is no known key, did you mean store\?"):
         load_site({"KUBELOOP_SITE_YAML": text.replace("store", "stroe")})
 
 
