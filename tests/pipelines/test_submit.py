@@ -1,5 +1,7 @@
 """Submit, schedule and wait, against a KFP server that refuses unknown fields and plays faults."""
 
+import json
+
 import pytest
 
 from kubeloop.errors import InputError, PermanentError, TransientError
@@ -168,6 +170,11 @@ def test_the_commands_submit_and_schedule(server, tmp_path, root, capsys):
     assert (ended.value.code, "next       kubeloop wait runs-0" in capsys.readouterr().out) == (0, True)
     (sent,) = (tmp_path / "store" / "inputs").glob("sha256-*/*")
     assert sent.read_bytes() == (root / "examples/heart/heart.csv").read_bytes()
+    with pytest.raises(SystemExit):
+        main(["submit", *common, "--json"])
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["run"].startswith("runs-")  # and nothing of what kfp's client prints
+    assert "details: " in printed.err
     with pytest.raises(SystemExit):
         main(["schedule", *common, "--cron", "0 0 3 * * *"])
     assert "made       scheduled" in capsys.readouterr().out
