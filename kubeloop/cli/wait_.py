@@ -3,13 +3,13 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kubeloop.cli.kfp_server import HOST
 from kubeloop.cli.options import HOME, JSON, SITE, existing_site
-from kubeloop.errors import InputError
+from kubeloop.errors import InputError, KubeloopError, PermanentError, from_dict
 
 if TYPE_CHECKING:
     from kubeloop.site import Site
@@ -36,27 +36,32 @@ def command(run_id: str, host: str, home: Path | None, site_name: str, deadline_
     the server itself keeps none. Exits with 3 when a gate refused, 1 when it failed or was cancelled.
     """
     from kubeloop.cli.kfp_server import stuck_pod
-    from kubeloop.errors import PermanentError, from_dict
     from kubeloop.pipelines.submit import connect, wait
 
     site = existing_site(home, site_name)
     ended = wait(connect(host), run_id, deadline_s, partial(stuck_pod, site, run_id))
     tasks = _tasks(site, run_id)
-    stopped = next((task.error for task in tasks if task.error), None)
+    said = next((task.error for task in tasks if task.error), None)
     decided = [task.decision for task in tasks if task.decision]
     verdict = decided[-1].verdict if decided else None
+    stopped = _what_stopped(run_id, ended, said)
     if as_json:
-        click.echo(json.dumps({"run": run_id, "ended": ended, "verdict": verdict, "error": stopped}))
-    else:
-        click.echo(f"{ended:<10} {run_id}  verdict {verdict or '-'}")
+        error = stopped and stopped.to_dict() | {"kind": stopped.kind}
+        click.echo(json.dumps({"run": run_id, "ended": ended, "verdict": verdict, "error": error}))
+        raise SystemExit(stopped.exit_code if stopped else 0)
+    click.echo(f"{ended:<10} {run_id}  verdict {verdict or '-'}")
+    if stopped is not None:
+        raise stopped
+
+
+def _what_stopped(run_id: str, ended: str, said: dict[str, Any] | None) -> KubeloopError | None:
     if ended == "cancelled":
-        raise PermanentError(f"the run {run_id} was cancelled", "submit it again if it is still wanted", run=run_id)
-    if ended == "failed":
-        raise (
-            from_dict(stopped)
-            if stopped
-            else PermanentError(f"the run {run_id} failed, and no task said why", "see its pods in the Kubeflow UI")
-        )
+        return PermanentError(f"the run {run_id} was cancelled", "submit it again if it is still wanted", run=run_id)
+    if ended != "failed":
+        return None
+    if said is None:
+        return PermanentError(f"the run {run_id} failed, and no task said why", "see its pods in the Kubeflow UI")
+    return from_dict(said)
 
 
 def _tasks(site: "Site", run_id: str) -> "tuple[TaskRecord, ...]":

@@ -76,7 +76,7 @@ def nothing_left(place: Place, site: Site) -> None:
 def test_component_reaches_its_best_trial(place: Place, site: Site, development: Path, tmp_path: Path) -> None:
     s = sections({**SEARCH, "trials": 4, "parallel": 2})
     with as_account(place.operator):
-        facts = tuning.tune(s.tune, s.train, development, tmp_path / "trials", site, "run-best")
+        facts = tuning.tune(s.tune, s.train, development, tmp_path / "trials", site, "run-best", print)
     table = read_frame(tmp_path / "trials")
     assert table["status"].tolist() == ["Succeeded"] * 4, table["reason"].tolist()
     assert facts["search"]["first"] == {"contract": 0}
@@ -85,7 +85,7 @@ def test_component_reaches_its_best_trial(place: Place, site: Site, development:
     assert facts["parameters"]["C"] == pytest.approx(best["param.C"])
     assert table["metric.train_seconds"].gt(0).all()
     # A trial there and the same parameters here: the same number.
-    again = tuning.tune(*_only(s, best), development, tmp_path / "here", _local(site, tmp_path), "run-here")
+    again = tuning.tune(*_only(s, best), development, tmp_path / "here", _local(site, tmp_path), "run-here", print)
     assert again["search"]["value"] == pytest.approx(best["value"], abs=1e-12)
     nothing_left(place, site)
 

@@ -33,7 +33,7 @@ from tests.cluster.test_images import PIPELINE
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
-SECRETS = {"s3-key": "kubeloop", "s3-secret": "what-pipelines-keep"}
+SECRETS = {"s3-key": "whose-pipelines-keep", "s3-secret": "what-pipelines-keep"}
 COMPILED_FOR = "ghcr.io/kubeloop/pipeline:0.1.0"
 ARTIFACTS = "s3://mlpipeline"
 
@@ -174,7 +174,7 @@ def test_a_refused_run_says_why(flow: Flow, root: Path) -> None:
     run = submitted(flow)
     done = kubeloop(flow, "wait", run, "--deadline", "3000")
     assert done.returncode == 3, done.stdout + done.stderr
-    told = json.loads(done.stdout.splitlines()[0])
+    told = json.loads(done.stdout)
     assert (told["ended"], told["verdict"]) == ("failed", "fail")
     assert "0.999" in json.dumps(told["error"])
     values = list(SECRETS.values())

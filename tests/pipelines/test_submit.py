@@ -1,12 +1,15 @@
 """Submit, schedule and wait, against a KFP server that refuses unknown fields and plays faults."""
 
+import datetime as dt
 import json
 
 import pytest
 
-from kubeloop.errors import InputError, PermanentError, TransientError
+from kubeloop.errors import InputError, PermanentError, RefusedError, TransientError
 from kubeloop.pipelines import submit
 from kubeloop.pipelines.compile import compiled_path
+from kubeloop.site.load import named_site
+from kubeloop.tracking.record import TaskRecord, write_task
 from tests.pipelines.kfp_stub import kfp_server, unknown_fields
 
 LOCK = {"ghcr.io/kubeloop/pipeline:0.1.0": "ghcr.io/kubeloop/pipeline:0.1.0@sha256:" + "a" * 64}
@@ -181,6 +184,37 @@ def test_the_commands_submit_and_schedule(server, tmp_path, root, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["schedule", *common, "--cron", "0 3 * * *"])
     assert (ended.value.code, "six fields" in capsys.readouterr().err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("last", "error", "code", "said"),
+    [
+        ({"state": "SUCCEEDED"}, None, 0, None),
+        (
+            {"state": "FAILED"},
+            RefusedError("the model gate said fail", "mend the model"),
+            3,
+            "the model gate said fail",
+        ),
+        ({"state": "FAILED"}, None, 1, "the run r failed, and no task said why"),
+        ({"state": "FAILED", "state_history": [{"state": "CANCELING"}]}, None, 1, "the run r was cancelled"),
+    ],
+)
+def test_what_became_of_a_run_is_one_document(server, tmp_path, capsys, last, error, code, said):
+    from kubeloop.cli.main import main
+
+    server.states = [last]
+    folder = tmp_path / "home" / "sites" / "cluster"
+    folder.mkdir(parents=True)
+    (folder / "site.yaml").write_text(f"{{store: 'file://{tmp_path}/store', sql: 'sqlite://', tracking: 'sqlite://'}}")
+    if error is not None:
+        now = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
+        told = TaskRecord(task="evaluate", status="refused", started=now, finished=now, error=error.to_dict())
+        write_task(named_site(tmp_path / "home", "cluster"), "r", told)
+    with pytest.raises(SystemExit) as ended:
+        main(["wait", "r", "--host", server.url, "--home", str(tmp_path / "home"), "--site", "cluster", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert (ended.value.code, document["error"] and document["error"]["problem"]) == (code, said)
 
 
 def test_a_file_is_sent_once_and_named_by_its_address(tmp_path, root):
