@@ -46,7 +46,7 @@ def command(run_id: str, host: str, home: Path | None, site_name: str, deadline_
     verdict = decided[-1].verdict if decided else None
     stopped = _what_stopped(run_id, ended, said)
     if as_json:
-        error = stopped and stopped.to_dict() | {"kind": stopped.kind}
+        error = None if stopped is None else stopped.to_dict() | {"kind": stopped.kind}
         click.echo(json.dumps({"run": run_id, "ended": ended, "verdict": verdict, "error": error}))
         raise SystemExit(stopped.exit_code if stopped else 0)
     click.echo(f"{ended:<10} {run_id}  verdict {verdict or '-'}")

@@ -7,6 +7,7 @@ from typing import Any
 from kubeloop.cluster.api import Api, Document, Kind, Refused
 from kubeloop.errors import InputError
 from kubeloop.site.addresses import store_port
+from kubeloop.site.load import SITE
 from kubeloop.site.model import Site
 
 _GROUPS = {
@@ -80,7 +81,7 @@ def _settings(site: Site, name: str) -> Document:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": name, "namespace": site.namespace},
-        "data": {"site.yaml": text},
+        "data": {SITE: text},
     }
 
 

@@ -54,9 +54,9 @@ def named_site(home: Path, name: str, inputs: Path | None = None) -> Site:
     """
     if name == "laptop":
         return laptop(home, inputs)
-    file = site_folder(home, name) / "site.yaml"
+    file = site_folder(home, name) / SITE
     if not file.is_file():
-        known = ", ".join(sorted(path.parent.name for path in (home / SITES).glob("*/site.yaml"))) or "none"
+        known = ", ".join(sorted(path.parent.name for path in (home / SITES).glob(f"*/{SITE}"))) or "none"
         raise InputError(
             f"the Site {name} was expected at {file}, and is not there; known: {known}",
             f"write one with `kubeloop install --site {name} --print-example > {file}`",
