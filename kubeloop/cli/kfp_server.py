@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kubeloop.errors import InputError
+from kubeloop.errors import InputError, KubeloopError
 
 if TYPE_CHECKING:
+    from kubeloop.cluster.api import Api
     from kubeloop.pipelines.submit import Prepared
     from kubeloop.site import Site
 
@@ -97,14 +98,26 @@ def now() -> dt.datetime:
 
 
 def stuck_pod(site: "Site", run_id: str) -> str | None:
-    """A pod of a run that cannot start, in a sentence; None where all can, or the Site names no cluster."""
+    """A pod of a run that cannot start or be made, in a sentence; None where all can, or the Site names no cluster."""
     if site.cluster is None:
         return None
     from kubeloop.cluster.api import POD, connect
     from kubeloop.cluster.pods import symptoms
 
-    for pod in connect(site).list(POD, f"pipeline/runid={run_id}"):
-        created = dt.datetime.fromisoformat(pod["metadata"]["creationTimestamp"].replace("Z", "+00:00"))
+    api, label = connect(site), f"pipeline/runid={run_id}"
+    for pod in api.list(POD, label):
+        created = dt.datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
         for found in symptoms(pod, "", (now() - created).total_seconds()):
             return f"{pod['metadata']['name']}: {found.what}: {found.detail}; {found.fix}"
-    return None
+    return _unmade_pod(api, label)
+
+
+def _unmade_pod(api: "Api", label: str) -> str | None:
+    from kubeloop.cluster.api import WORKFLOW
+    from kubeloop.cluster.workflows import unmade
+
+    try:
+        workflows = api.list(WORKFLOW, label)
+    except KubeloopError:  # who may not read them is told less
+        return None
+    return next((said for workflow in workflows if (said := unmade(workflow, now()))), None)

@@ -56,6 +56,7 @@ DEPLOYMENT = Kind("apis/apps/v1", "deployments", "Deployment")
 REPLICA_SET = Kind("apis/apps/v1", "replicasets", "ReplicaSet")
 POD = Kind("api/v1", "pods", "Pod")
 EVENT = Kind("api/v1", "events", "Event")
+WORKFLOW = Kind("apis/argoproj.io/v1alpha1", "workflows", "Workflow")
 
 
 class Refused(Exception):

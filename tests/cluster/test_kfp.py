@@ -182,6 +182,24 @@ def test_a_refused_run_says_why(flow: Flow, root: Path) -> None:
         assert not [value for value in values if value.encode() in content], name
 
 
+def test_a_run_whose_pods_may_not_be_made_says_why(flow: Flow, root: Path) -> None:
+    from kfp import Client
+
+    loop(flow, root)
+    namespace = flow.site.namespace
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"pods": "0"}}}
+    kubectl("-n", namespace, "apply", "-f", "-", stdin=yaml.safe_dump(quota))
+    try:
+        run = submitted(flow)
+        done = kubeloop(flow, "wait", run, "--deadline", "600")
+    finally:
+        kubectl("-n", namespace, "delete", "resourcequota", "full")
+    Client(host=flow.host).terminate_run(run)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"the run {run} cannot go on: " in done.stdout
+    assert "exceeded quota: full" in done.stdout
+
+
 def test_a_cancelled_run_is_told_from_a_failed_one(flow: Flow, root: Path) -> None:
     from kfp import Client
 
