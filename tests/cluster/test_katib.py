@@ -233,7 +233,7 @@ def test_exit_handler_takes_away_what_a_killed_task_left(
         "import json, sys, pathlib; from kubeloop.experiments import tuning; from kubeloop.contract.sections import *;"
         "from kubeloop.site import load_site; a, b = json.loads(pathlib.Path(sys.argv[1]).read_text());"
         "tuning.tune(TuneSection.model_validate_json(json.dumps(a)), TrainSection.model_validate_json(json.dumps(b)),"
-        "pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), load_site(), 'run-cancelled')"
+        "pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), load_site(), 'run-cancelled', print)"
     )
     variables = {"KUBELOOP_SITE_DIR": str(site_folder(place.home, "cluster")), "KUBELOOP_HOME": str(place.home)}
     environment = {**os.environ, "KUBECONFIG": str(place.operator), **variables}
