@@ -77,10 +77,7 @@ def tune(
         write_trials(search, done, trials)
 
     def on_trial(trial: "Trial", best: "Trial | None") -> None:
-        line = _line(trial, best)
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-        tell(line)
+        tell(_line(trial, best))
 
     if runs_away(site, os.environ):
         outcome = Away(section, train, development, site, run_id, on_trial, save).run(first)

@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubeloop.cluster.api import Document
-
-PATIENCE_S = 50.0
-"""So long a quota may be full before it is said: another pod's end makes room."""
+from kubeloop.cluster.pods import PASSING_S
 
 
 def unmade(workflow: Document, now: dt.datetime) -> str | None:
@@ -25,7 +23,8 @@ def unmade(workflow: Document, now: dt.datetime) -> str | None:
     for name, node in nodes.items():
         message = str(node.get("message", ""))
         never = name in ended and node["type"] == "Pod" and node["phase"] == "Error"
-        waits = node["phase"] == "Pending" and "forbidden" in message and _age_s(node, now) > PATIENCE_S
+        # Another pod's end makes room in a full quota.
+        waits = node["phase"] == "Pending" and "forbidden" in message and _age_s(node, now) > PASSING_S
         if message and (never or waits):
             return message
     return None

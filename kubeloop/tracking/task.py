@@ -45,7 +45,9 @@ class TaskContext:
     figures: dict[str, str] = field(default_factory=dict)
 
     def tell(self, words: str) -> None:
-        """Tell whoever waits what a long task is at, until it ends."""
+        """Tell whoever waits what a long task is at, until it ends, and its log."""
+        sys.stdout.write(f"{words}\n")
+        sys.stdout.flush()
         with suppress(OSError, KubeloopError):  # no work ends because nobody could be told of it
             _record(replace(self, facts={PROGRESS: words}), "running", None)
 

@@ -43,14 +43,8 @@ def test_a_column_added_dropped_or_moved_makes_no_other_test(site, tmp_path):
     more = table(tmp_path / "more", [1, 2, 3], age=[60, 61, 62], sex=[0, 1, 0])
     less = table(tmp_path / "less", [1, 2, 3])
     grown = table(tmp_path / "grown", [1, 2, 3, 4], age=[60, 61, 62, 63])
-    assert [
-        count_reading(run, "ward", rows, "x") for run, rows in zip(runs, (one, more, less, grown), strict=True)
-    ] == [
-        1,
-        2,
-        3,
-        1,
-    ]
+    tables = (one, more, less, grown)
+    assert [count_reading(run, "ward", rows, "x") for run, rows in zip(runs, tables, strict=True)] == [1, 2, 3, 1]
 
 
 def test_a_reading_is_in_the_ledger_before_anything_is_said_of_the_model(site, tmp_path):

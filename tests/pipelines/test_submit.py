@@ -155,6 +155,13 @@ def test_a_host_that_is_no_kfp_is_said():
         submit.connect("http://127.0.0.1:9")
 
 
+def write_site(place):
+    """The Site `cluster` of the home there."""
+    folder = place / "home" / "sites" / "cluster"
+    folder.mkdir(parents=True)
+    (folder / "site.yaml").write_text(f"{{store: 'file://{place}/store', sql: 'sqlite://', tracking: 'sqlite://'}}")
+
+
 def test_the_commands_submit_and_schedule(server, tmp_path, root, capsys):
     from kubeloop.cli.main import main
 
@@ -165,9 +172,7 @@ def test_the_commands_submit_and_schedule(server, tmp_path, root, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["submit", *common])
     assert (ended.value.code, "the Site cluster was expected at" in capsys.readouterr().err) == (2, True)
-    folder = tmp_path / "home" / "sites" / "cluster"
-    folder.mkdir(parents=True)
-    (folder / "site.yaml").write_text(f"{{store: 'file://{tmp_path}/store', sql: 'sqlite://', tracking: 'sqlite://'}}")
+    write_site(tmp_path)
     with pytest.raises(SystemExit) as ended:
         main(["submit", *common])
     assert (ended.value.code, "next       kubeloop wait runs-0" in capsys.readouterr().out) == (0, True)
@@ -204,9 +209,7 @@ def test_what_became_of_a_run_is_one_document(server, tmp_path, capsys, last, er
     from kubeloop.cli.main import main
 
     server.states = [last]
-    folder = tmp_path / "home" / "sites" / "cluster"
-    folder.mkdir(parents=True)
-    (folder / "site.yaml").write_text(f"{{store: 'file://{tmp_path}/store', sql: 'sqlite://', tracking: 'sqlite://'}}")
+    write_site(tmp_path)
     if error is not None:
         now = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
         told = TaskRecord(task="evaluate", status="refused", started=now, finished=now, error=error.to_dict())
