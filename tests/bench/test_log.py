@@ -34,6 +34,10 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
 HERE = Path(__file__).parent
 EVENTS = int(os.environ.get("BENCH_LOG_EVENTS", "1000000"))
 ROUND = 10 * SLICE
+FULL_SPEED = 1.1
+"""Times the least that the same work took: noise of the clock and of interrupts."""
+ENOUGH = 20
+"""Slices, of 2,048 events each."""
 OVERLOAD_S = float(os.environ.get("BENCH_LOG_OVERLOAD_S", "60"))
 KILLS = int(os.environ.get("BENCH_LOG_KILLS", "200"))
 WAITING = 16
@@ -45,14 +49,17 @@ OVER = 8.7
 def test_cpu_and_memory_over_a_million_events(tmp_path: Path) -> None:
     """CPU of the sink's own work: from the headers and body that uvicorn has read to the synced record.
 
-    Noise of other processes only adds, so the cheapest tenth of the slices is what an event costs.
+    A neighbour on a shared host takes up to half of a processor's speed, which CPU time counts as ours. So the mean is
+    over the slices during which other work, always the same, ran at the machine's own speed; it chooses them, not ours.
     """
     rounds = max(10, EVENTS // ROUND + 1)
     command = [sys.executable, str(HERE / "log_rounds.py"), str(rounds), str(ROUND), str(tmp_path / "log")]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    cpu = sorted(slice_us for each in found for slice_us in each["cpu_us"])
-    best = statistics.mean(cpu[: len(cpu) // 10])
+    slices = [one for each in found for one in each["slices"]]
+    limit = FULL_SPEED * min(same_us for _, same_us in slices)
+    at_full_speed = [cpu_us for cpu_us, same_us in slices if same_us <= limit]
+    cpu_us = statistics.mean(at_full_speed)
     warm = found[rounds // 5 :]
     slope = (warm[-1]["rss"] - warm[0]["rss"]) / 2**20 / ((len(warm) - 1) * ROUND / 100_000)
     per_s = statistics.median(each["per_s"] for each in found)
@@ -62,11 +69,13 @@ def test_cpu_and_memory_over_a_million_events(tmp_path: Path) -> None:
     move = (time.process_time() - before) / moved.records * 1e6
     engine.dispose()
     print(
-        f"\n{rounds * ROUND:,} events: CPU per event {best:.1f} us (median slice {statistics.median(cpu):.1f}), "
+        f"\n{rounds * ROUND:,} events: CPU per event {cpu_us:.1f} us in the {len(at_full_speed)} of {len(slices)} "
+        f"slices at the machine's full speed (median of all {statistics.median(cpu for cpu, _ in slices):.1f}), "
         f"{per_s:,.0f} events/s, moving to SQLite {move:.1f} us, RSS {slope:+.2f} MB per 100k events"
     )
     assert moved.records == rounds * ROUND
-    assert best <= 15
+    assert len(at_full_speed) >= ENOUGH, "the machine was hardly ever itself: measure again"
+    assert cpu_us <= 15
     assert slope < 1
 
 

@@ -121,7 +121,10 @@ def look(
 
 def _unsure(coverage: Coverage, labels: Labels) -> str | None:
     if coverage.share is None:
-        return f"no row is older than {labels.maturity} yet (monitoring.labels.maturity)"
+        return (
+            f"no row is older than {labels.maturity} yet, and so long a label may take; where all come sooner, "
+            "write how soon: monitoring.labels.maturity in loop.yaml, such as 7d"
+        )
     if coverage.share < labels.coverage_at_least:
         return (
             f"{coverage.share:.0%} of the mature rows have a label, {labels.coverage_at_least:.0%} were expected: "
