@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.bench.serving import drive, servers, workload
 from tests.bench.serving.drive import Measured
-from tests.bench.serving.latency import Latency, in_turns
+from tests.bench.serving.latency import Latency
 from tests.bench.serving.servers import Running
 
 TARGETS = {
@@ -140,8 +140,8 @@ def _run(
             pair = (drive.mean([turn[0] for turn in turns]), drive.mean([turn[1] for turn in turns]))
             results.rounds.setdefault(cell, []).append(pair)
             if _judged(cell):
-                known = results.latency.get(cell, Latency(P99_MS))
-                results.latency[cell] = known + _latency(cell, ours, sides["empty"], pair[1], scratch)
+                latency = results.latency.setdefault(cell, Latency(P99_MS))
+                _look(latency, cell, ours, sides["empty"], pair[1], scratch)
             ratio = pair[0].cpu_ms / pair[1].cpu_ms
             print(
                 f"round {number + 1}  {_named(cell)}  {pair[0].cpu_ms:8.3f} / {pair[1].cpu_ms:7.4f} ms  {ratio:6.1f}x"
@@ -153,16 +153,15 @@ def _judged(cell: Cell) -> bool:
     return cell[2:] == (1, 16) and "unplanned" not in cell[0] and cell[1] != "gRPC"
 
 
-def _latency(cell: Cell, ours: Running, empty: Running, measured: Measured, scratch: Path) -> Latency:
-    """What 16 clients see of ours, beside a server that does nothing at the same rate."""
+def _look(latency: Latency, cell: Cell, ours: Running, empty: Running, measured: Measured, scratch: Path) -> None:
+    """What 16 clients see of ours, and of a server that does nothing for as long as ours takes."""
     body = _body(cell, ours)
     at_once = drive.wrk(empty, "/0", body, 16, 1, scratch)
     busy_us = max(0, round(1e6 / measured.per_s - 1e6 / at_once.per_s))
-    return in_turns(
+    latency.measure(
         lambda: drive.wrk(ours, drive.PATHS[cell[1]], body, 16, 1, scratch),
         lambda: drive.wrk(empty, f"/{busy_us}", body, 16, 1, scratch),
         TURNS,
-        P99_MS,
     )
 
 
