@@ -170,22 +170,56 @@ def _rounded_down(numbers: Floats) -> Floats:
 def _lay(
     tree: Tree, edges: dict[int, Floats], first: dict[int, int]
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64], Floats, int]:
-    """Words, left children, values and depth of one tree, level by level, siblings side by side."""
-    size = len(tree.left)
-    order = np.zeros(size, dtype=np.int64)
-    lefts = np.arange(size)
-    level, start, depth, seen = np.zeros(1, dtype=np.int64), 0, 0, 1
-    while level.size:
-        order[start : start + level.size] = level
-        inner = np.flatnonzero(tree.left[level] >= 0)
-        lefts[start + inner] = seen + 2 * np.arange(inner.size)
-        start, seen = seen, seen + 2 * inner.size
-        depth += bool(inner.size)
-        level = np.stack([tree.left[level[inner]], tree.right[level[inner]]], axis=1).ravel()
-    words = np.full(size, _ALL_LEFT, dtype=np.uint32)
-    for place, rank, feature, missing, kind in _tests(tree, order, edges, first):
-        words[place] = (rank + missing).astype(np.uint32) | (feature << 16) | (missing << 30) | (kind << 31)
+    """Words, left children, values and depth of one tree, siblings side by side."""
+    order, depth = _order(tree)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    lefts = np.arange(len(order))
+    inner = np.flatnonzero(tree.left[order] >= 0)
+    lefts[inner] = place[tree.left[order[inner]]]
+    words = np.full(len(order), _ALL_LEFT, dtype=np.uint32)
+    for at, rank, feature, missing, kind in _tests(tree, order, edges, first):
+        words[at] = (rank + missing).astype(np.uint32) | (feature << 16) | (missing << 30) | (kind << 31)
     return words, lefts, tree.values[order], depth
+
+
+def _order(tree: Tree) -> tuple[NDArray[np.int64], int]:
+    """The nodes as they lie in the table, and the depth of the tree.
+
+    After a pair of siblings come the pairs of their children, then all that is below those, branch by branch. So a walk
+    finds two levels, and near the leaves more, in one line of the processor's cache; level by level, each is another.
+    """
+    levels = _levels(tree)
+    below = np.zeros(len(tree.left), dtype=np.int64)  # pairs below a node
+    for level in reversed(levels):
+        inner = level[tree.left[level] >= 0]
+        below[inner] = 1 + below[tree.left[inner]] + below[tree.right[inner]]
+    pair = np.zeros_like(below)  # number of the pair of a node's children
+    for level in levels[::2]:
+        node = level[below[level] > 0]
+        left, right = tree.left[node], tree.right[node]
+        pair[left] = pair[node] + 1
+        pair[right] = pair[left] + (below[left] > 0)
+        start = pair[right] + (below[right] > 0)
+        for child in (left, right):
+            inner = child[below[child] > 0]
+            pair[tree.left[inner]] = start[below[child] > 0]
+            pair[tree.right[inner]] = pair[tree.left[inner]] + below[tree.left[inner]]
+            start = start + np.maximum(below[child] - 1, 0)
+    inner = np.flatnonzero(below)
+    order = np.zeros(len(below), dtype=np.int64)
+    order[1 + 2 * pair[inner]] = tree.left[inner]
+    order[2 + 2 * pair[inner]] = tree.right[inner]
+    return order, len(levels) - 1
+
+
+def _levels(tree: Tree) -> list[NDArray[np.int64]]:
+    level, found = np.zeros(1, dtype=np.int64), []
+    while level.size:
+        found.append(level)
+        inner = level[tree.left[level] >= 0]
+        level = np.concatenate([tree.left[inner], tree.right[inner]])
+    return found
 
 
 def _tests(
