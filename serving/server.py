@@ -18,6 +18,7 @@ from kserve.model_repository import ModelRepository
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from prometheus_client import REGISTRY
+from pydantic.warnings import UnsupportedFieldAttributeWarning
 
 from kubeloop.serving.batching import Batcher
 from kubeloop.serving.door import Door
@@ -158,7 +159,7 @@ class _Closed(ModelRepositoryExtension):  # type: ignore[misc]
 
 def _quiet() -> None:
     """Warnings and errors only, on stderr; no access log, no line per request, no traceback for a client's mistake."""
-    warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # kserve's choice, said at each request
+    hush()
     configure_logging(
         {
             "version": 1,
@@ -177,6 +178,16 @@ def _quiet() -> None:
             },
         }
     )
+
+
+def hush() -> None:
+    """Keep out of the log what only libraries could mend; call it before there is a second thread.
+
+    While fastapi makes its routes it ignores a warning of pydantic's, and scikit-learn ignores others while a package
+    is proved; both by `warnings.catch_warnings`, which is one for all threads: who leaves first lets the other's out.
+    """
+    warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # kserve's choice, said at each request
+    warnings.filterwarnings("ignore", category=UnsupportedFieldAttributeWarning)
 
 
 class _OursOnly(logging.Filter):

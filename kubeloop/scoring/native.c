@@ -11,15 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK 256
+#define LEAST_BLOCK 16
 #define LARGE_BLOCK 2048
 #define LARGE_FOREST 32768 /* nodes beyond which trees no longer stay in the cache between blocks */
 #define MOST_DOUBLES (1 << 20) /* of a block's slots */
-#define LANES 16           /* walks through trees that are under way at once, to hide the wait for memory */
-#define LEVELS 4           /* that they go down before it is looked whether all stand on leaves */
-#define MISSING 0xFFFF
-#define NO_CATEGORY 256
-#define SET_WORDS 9
 #define DAY_S 86400.0
 
 /* In the order of `operations.STEPS`; the module's `codes` lets a test compare them. */
@@ -111,18 +106,6 @@ static double pairwise(const double *x, int32_t size)
     return total;
 }
 
-/* How many of ascending numbers lie strictly below x. */
-static int32_t below(const double *numbers, int32_t size, double x)
-{
-    const double *at = numbers;
-    while (size > 1) {
-        int32_t half = size / 2;
-        at += (at[half - 1] < x) ? half : 0;
-        size -= half;
-    }
-    return (int32_t)(at - numbers) + (size == 1 && *at < x);
-}
-
 static int64_t floor_division(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a % b < 0) != (b < 0)); }
 static int64_t floor_rest(int64_t a, int64_t b) { return a - b * floor_division(a, b); }
 
@@ -173,120 +156,6 @@ static double day_of(double seconds)
     if (rest < 0.0) ratio -= 1.0;
     double whole = floor(ratio);
     return ratio - whole > 0.5 ? whole + 1.0 : whole;
-}
-
-/* ---- forests --------------------------------------------------------------------------------------------------- */
-
-#define RANK(w) ((w) & 0xFFFF)
-#define FEATURE(w) ((w) >> 16 & 0x3FFF)
-
-static int32_t next(const node *nodes, int32_t at, const uint16_t *ranks)
-{
-    uint32_t word = nodes[at].word;
-    uint16_t rank = (uint16_t)(ranks[FEATURE(word)] + (word >> 30 & 1));
-    return nodes[at].left + (rank > RANK(word));
-}
-
-static int32_t next_of_sets(const forest *f, int32_t at, const uint16_t *ranks)
-{
-    uint32_t word = f->nodes[at].word;
-    if (!(word >> 31)) return next(f->nodes, at, ranks);
-    uint16_t rank = ranks[FEATURE(word)];
-    const uint32_t *bits = f->bits + RANK(word) * SET_WORDS;
-    return f->nodes[at].left + !(bits[rank >> 5] >> (rank & 31) & 1);
-}
-
-/* LANES walks, each through its own tree or row, until all stand on leaves. */
-#define WALK(step) \
-    for (int32_t level = 0; level < depth; level += LEVELS) { \
-        int32_t moved = 0; \
-        for (int lane = 0; lane < LANES; lane++) { \
-            int32_t old = at[lane]; \
-            at[lane] = (step); \
-            moved |= at[lane] ^ old; \
-        } \
-        if (!moved) return; \
-        for (int more = 1; more < LEVELS; more++) \
-            for (int lane = 0; lane < LANES; lane++) { \
-                int32_t old = at[lane]; \
-                at[lane] = (step); \
-            } \
-    }
-
-static void walk(const forest *f, int32_t *at, const uint16_t *const *ranks, int32_t depth)
-{
-    const node *nodes = f->nodes;
-    if (f->sets) {
-        WALK(next_of_sets(f, old, ranks[lane]))
-    } else {
-        WALK(next(nodes, old, ranks[lane]))
-    }
-}
-
-static void rank_rows(const operation *s, const double *w, int32_t size, int32_t rows, uint16_t *ranks)
-{
-    const forest *f = &s->trees;
-    for (int32_t p = 0; p < s->reads; p++) {
-        const double *x = w + (Py_ssize_t)s->read[p] * size;
-        const double *edges = f->edges + f->starts[p];
-        int32_t many = f->starts[p + 1] - f->starts[p];
-        const uint32_t *known = f->kinds[p] ? f->bits + (f->kinds[p] - 1) * SET_WORDS : NULL;
-        for (int32_t r = 0; r < rows; r++) {
-            uint16_t *rank = ranks + (Py_ssize_t)r * s->reads + p;
-            double value = f->single ? (double)(float)x[r] : x[r];
-            if (known) {
-                int32_t code = value >= 0 && value < NO_CATEGORY ? (int32_t)value : NO_CATEGORY;
-                *rank = known[code >> 5] >> (code & 31) & 1 ? (uint16_t)code : NO_CATEGORY;
-            } else {
-                *rank = value != value ? MISSING : (uint16_t)below(edges, many, value);
-            }
-        }
-    }
-}
-
-static void add_leaf(const forest *f, int32_t width, int32_t tree, int32_t leaf, double *total, int32_t size)
-{
-    const double *value = f->values + (Py_ssize_t)leaf * f->leaf;
-    if (f->leaf == width)
-        for (int32_t j = 0; j < width; j++) total[(Py_ssize_t)j * size] += value[j];
-    else
-        total[(Py_ssize_t)f->outs[tree] * size] += value[0];
-}
-
-static void run_forest(const operation *s, double *w, int32_t size, int32_t rows, uint16_t *ranks)
-{
-    const forest *f = &s->trees;
-    double *out = w + (Py_ssize_t)s->out * size;
-    const uint16_t *of[LANES];
-    int32_t at[LANES];
-    rank_rows(s, w, size, rows, ranks);
-    for (int32_t j = 0; j < s->width; j++)
-        for (int32_t r = 0; r < rows; r++) out[(Py_ssize_t)j * size + r] = f->base[j];
-    int32_t grouped = rows - rows % LANES;
-    for (int32_t tree = 0; grouped && tree < f->trees; tree++)
-        for (int32_t r = 0; r < grouped; r += LANES) {
-            for (int lane = 0; lane < LANES; lane++) {
-                at[lane] = f->roots[tree];
-                of[lane] = ranks + (Py_ssize_t)(r + lane) * s->reads;
-            }
-            walk(f, at, of, f->depths[tree]);
-            for (int lane = 0; lane < LANES; lane++) add_leaf(f, s->width, tree, at[lane], out + r + lane, size);
-        }
-    for (int32_t r = grouped; r < rows; r++)
-        for (int32_t tree = 0; tree < f->trees; tree += LANES) {
-            int32_t depth = 0, last = f->trees - 1;
-            for (int lane = 0; lane < LANES; lane++) {
-                int32_t one = tree + lane < last ? tree + lane : last;
-                at[lane] = f->roots[one];
-                of[lane] = ranks + (Py_ssize_t)r * s->reads;
-                depth = f->depths[one] > depth ? f->depths[one] : depth;
-            }
-            walk(f, at, of, depth);
-            for (int lane = 0; lane < LANES && tree + lane <= last; lane++)
-                add_leaf(f, s->width, tree + lane, at[lane], out + r, size);
-        }
-    for (int32_t j = 0; j < s->width; j++)
-        for (int32_t r = 0; r < rows; r++) out[(Py_ssize_t)j * size + r] /= f->divisor;
 }
 
 /* ---- operations ------------------------------------------------------------------------------------------------ */
@@ -469,7 +338,7 @@ int32_t plan_run(const program *self, double *w, int32_t size, int32_t rows, voi
             }
             break;
         case code_linear: run_linear(s, w, size, rows); break;
-        case code_forest: run_forest(s, w, size, rows, scratch); break;
+        case code_forest: forest_run(s, w, size, rows, scratch); break;
         case code_gauss: run_gauss(s, w, size, rows, scratch); break;
         case code_softmax:
         case code_normalise: run_shares(s, w, size, rows); break;
@@ -702,28 +571,6 @@ static PyObject *program_encoded(program *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static void open_forest(operation *s)
-{
-    const int32_t *at = s->ints;
-    forest *f = &s->trees;
-    int32_t nodes = at[1];
-    f->trees = at[0];
-    f->single = at[2];
-    f->leaf = at[3];
-    f->sets = at[4];
-    f->roots = at + 5;
-    f->outs = f->roots + f->trees;
-    f->depths = f->outs + f->trees;
-    f->starts = f->depths + f->trees;
-    f->kinds = f->starts + s->reads + 1;
-    f->nodes = (const node *)(f->kinds + s->reads);
-    f->bits = (const uint32_t *)(f->nodes + nodes);
-    f->base = s->floats;
-    f->divisor = s->floats[s->width];
-    f->edges = s->floats + s->width + 1;
-    f->values = f->edges + f->starts[s->reads];
-}
-
 static int open_step(program *self, operation *s, PyObject *found)
 {
     PyObject *read, *floats, *ints;
@@ -747,7 +594,10 @@ static int open_step(program *self, operation *s, PyObject *found)
     s->ints_size = s->ints_buffer.len / (Py_ssize_t)sizeof(int32_t);
     if (s->reads > self->most_reads) self->most_reads = s->reads;
     if (s->code == code_forest) {
-        open_forest(s);
+        if (!forest_open(s)) {
+            PyErr_NoMemory();
+            return -1;
+        }
         if (s->ints[1] > LARGE_FOREST) self->block = LARGE_BLOCK;
     }
     return 0;
@@ -756,6 +606,7 @@ static int open_step(program *self, operation *s, PyObject *found)
 static void program_dealloc(program *self)
 {
     for (Py_ssize_t i = 0; i < self->held; i++) {
+        forest_close(&self->steps[i].trees);
         PyBuffer_Release(&self->steps[i].read_buffer);
         PyBuffer_Release(&self->steps[i].floats_buffer);
         PyBuffer_Release(&self->steps[i].ints_buffer);
@@ -811,7 +662,7 @@ static PyObject *program_new(PyTypeObject *type, PyObject *args, PyObject *Py_UN
     if (!self->result || !self->kinds || !self->nullable || !self->codes || !self->steps) PyErr_NoMemory();
     for (Py_ssize_t i = 0; !PyErr_Occurred() && i < self->count; i++)
         open_step(self, self->steps + i, PyTuple_GET_ITEM(steps, i));
-    while (self->block > LANES && (int64_t)self->block * self->slots > MOST_DOUBLES) self->block /= 2;
+    while (self->block > LEAST_BLOCK && (int64_t)self->block * self->slots > MOST_DOUBLES) self->block /= 2;
     if (PyErr_Occurred()) Py_CLEAR(self);
     return (PyObject *)self;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #define LATEST_S 253402300799.0 /* the end of the year 9999 */
+#define BLOCK 256               /* rows that a plan is run on at once, where its trees stay in the cache */
 #define HIDDEN __attribute__((visibility("hidden")))
 
 typedef struct {
@@ -14,14 +15,20 @@ typedef struct {
     int32_t left;
 } node;
 
+typedef struct test test;
+typedef struct ends ends;
+
 typedef struct {
     int32_t trees, leaf, sets;
     int single;
-    const int32_t *roots, *outs, *depths, *starts, *kinds;
+    const int32_t *roots, *outs, *starts, *kinds;
     const node *nodes;
     const uint32_t *bits;
     const double *base, *edges, *values;
     double divisor;
+    ends *ends; /* of each tree in the two tables below; NULL where not all trees are small */
+    test *tests;
+    int32_t *leaves; /* nodes, in each tree from left to right */
 } forest;
 
 typedef struct {
@@ -47,6 +54,18 @@ typedef struct {
     PyObject *resolve, *unscorable;
 } program;
 
+/* How many of ascending numbers lie strictly below x. */
+static inline int32_t below(const double *numbers, int32_t size, double x)
+{
+    const double *at = numbers;
+    while (size > 1) {
+        int32_t half = size / 2;
+        at += (at[half - 1] < x) ? half : 0;
+        size -= half;
+    }
+    return (int32_t)(at - numbers) + (size == 1 && *at < x);
+}
+
 /* Room for the slots of so many rows, and behind them, at `scratch`, for what an operation needs for itself; NULL: no
  * memory. Needs no lock. */
 HIDDEN double *plan_room(const program *self, int32_t size, void **scratch);
@@ -54,6 +73,11 @@ HIDDEN double *plan_room(const program *self, int32_t size, void **scratch);
 /* Run the plan on the first `rows` of `size` rows; the first row whose answer is not finite or that a learner would
  * refuse, or -1. Needs no lock. */
 HIDDEN int32_t plan_run(const program *self, double *w, int32_t size, int32_t rows, void *scratch);
+
+/* See forests.c. 0: no memory. Running needs no lock; `ranks` has room for one per row and read. */
+HIDDEN int forest_open(operation *s);
+HIDDEN void forest_close(forest *f);
+HIDDEN void forest_run(const operation *s, double *w, int32_t size, int32_t rows, uint16_t *ranks);
 
 #define FLOAT_ROOM 32
 

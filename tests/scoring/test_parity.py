@@ -199,6 +199,35 @@ def test_hist_boosting_with_gaps_and_its_own_categories(
     assert step.ints[4] > 2, "no test of a set of categories was learned"
 
 
+@pytest.mark.parametrize("leaves", [2, 16, 17, 33, 64, 65])
+def test_trees_of_every_size_answer_alike_alone_and_in_any_company(
+    leaves: int, training_rows: list[Row], fresh_rows: list[Row]
+) -> None:
+    """Up to 64 leaves many rows go through a tree together, beyond that each walks; a few rows always walk."""
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    features = ColumnTransformer([("n", "passthrough", [*NAMES, "flag"]), ("c", encoder, ["ward", "code"])])
+    learner = HistGradientBoostingClassifier(
+        max_iter=9, max_leaf_nodes=leaves, min_samples_leaf=1, categorical_features=[6, 7], random_state=0
+    )
+    scorer = held(Pipeline([("f", features), ("m", learner)]), training_rows, fresh_rows, "multiclass")
+    grown = [tree.get_n_leaf_nodes() for trees in learner._predictors for tree in trees]
+    assert max(grown) == leaves
+    alone = [scorer.score_rows([row])[0] for row in fresh_rows]
+    assert len(fresh_rows) > 257
+    for size in (7, 8, 9, 15, 16, 17, 255, 256, 257):
+        assert scorer.score_rows(fresh_rows[:size]) == alone[:size]
+
+
+def test_a_few_small_trees_beside_a_large_one(training_rows: list[Row], fresh_rows: list[Row]) -> None:
+    """One is enough for blocks of 2,048 rows, in which the small ones go through theirs in parts."""
+    small = HistGradientBoostingClassifier(max_iter=3, random_state=0)
+    large = ExtraTreesClassifier(200, random_state=0)
+    pipeline = Pipeline([("f", prepared()), ("m", VotingClassifier([("a", small), ("b", large)], voting="soft"))])
+    many = [*fresh_rows] * (1 + 2100 // len(fresh_rows))
+    scorer = held(pipeline, training_rows, many, "binary")
+    assert max(step.ints[1] for step in scorer.plan.operations if step.name == "forest") > 32_768
+
+
 @pytest.mark.parametrize(
     ("learner", "scaler", "reason"),
     [

@@ -97,6 +97,25 @@ def test_a_hostile_plan_is_refused_or_harmless(trial: int, plan: Plan) -> None:
             continue
 
 
+@pytest.mark.parametrize("levels", [1, 5, 6, 7, 60, 5000])
+def test_a_tree_whose_branches_meet_again_costs_no_more_than_its_nodes(levels: int, plan: Plan) -> None:
+    """Each pair of siblings has the next pair for children, both of them: 2^levels ways lead down."""
+    lefts = np.repeat(np.arange(levels) * 2 + 1, 2)[1:]
+    nodes = np.stack([np.zeros_like(lefts), lefts], axis=1)  # each asks whether the number lies above the one edge
+    leaves = np.array([[0xFFFF, 2 * levels - 1], [0xFFFF, 2 * levels]])
+    head = [1, 2 * levels + 1, 0, 1, 0, 0, 0, levels, 0, 1, 0]
+    ints = np.concatenate([head, nodes.ravel(), leaves.ravel()]).astype(np.int32)
+    floats = np.concatenate([[0.0, 1.0, 0.5], np.arange(2.0 * levels + 1)])
+    step = Operation("forest", (0,), len(SCHEMA), 1, floats, ints)
+    shared = Plan(plan.texts, (step,), (len(SCHEMA),), "values")
+    rows = [[place / 20, *GOOD[1:]] for place in range(20)]
+    wanted = [[2.0 * levels - (row[0] <= 0.5)] for row in rows]
+    for native in (True, False):
+        scorer = Scorer(shared, SCHEMA, native=native)
+        assert scorer.score_rows(rows) == wanted
+        assert [scorer.score_rows([row])[0] for row in rows] == wanted
+
+
 @pytest.mark.parametrize(
     ("step", "problem"),
     [
