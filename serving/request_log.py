@@ -1,8 +1,9 @@
 """One line of JSON for each answered request, or for those alone that were not answered with 200.
 
-A line is made and written by a thread of its own: all that a request pays is one append to a queue. Where standard
-output does not take the lines as fast as they come, the oldest wait, up to `MOST` of them, and those beyond are counted
-and not written. Nothing of a request's or an answer's contents is in a line.
+A line is written by a thread of its own, and made by the one that answers: made aside, the lines of a tenth of a
+second would keep the interpreter from all requests of that moment. Where standard output does not take the lines as
+fast as they come, the oldest wait, up to `MOST` of them, and those beyond are counted and not written. Nothing of
+what a request or an answer says is in a line.
 """
 
 import json
@@ -27,8 +28,6 @@ _LAST_S = 10.0
 _PIECE = min(select.PIPE_BUF, 4096)
 """Bytes that are written at once: as much as a pipe takes whole, so that lines of several workers do not mix."""
 
-_Entry = tuple[float, float, bytes, str, int, int]
-
 
 class RequestLog:
     """The lines of one process.
@@ -46,13 +45,14 @@ class RequestLog:
     def __init__(self, model: str, level: RequestLogs, write: Callable[[bytes], int] | None = None) -> None:
         self._model = model
         self._write = write or (lambda piece: os.write(1, piece))
-        self._entries: deque[_Entry] = deque()
+        self._lines: deque[bytes] = deque()
         self._lost = 0
         self._awake = True  # until there is somebody to wake
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._begin_second, self._second = "", -1
+        self._offset = 0.0  # from `perf_counter` to seconds since 1970
+        self._second = (-1, b"")
         self.set(level, "")
 
     def set(self, level: RequestLogs, version: str) -> None:
@@ -67,6 +67,8 @@ class RequestLog:
             self.note if level == "all" else None
         )
         self._words = json.dumps({"model": self._model, "version": version or None}, separators=(",", ":"))[1:-1]
+        self._frames: dict[tuple[str, int], bytes] = {}
+        self._offset = time() - perf_counter()
         if level != "off" and self._thread is None:
             self._awake = False
             self._thread = threading.Thread(target=self._run, name="request-log", daemon=True)
@@ -85,10 +87,19 @@ class RequestLog:
         """
         if self.level == "off" or (code == 200 and self.level == "errors"):
             return
-        if len(self._entries) >= MOST:
+        if len(self._lines) >= MOST:
             self._lost += 1
             return
-        self._entries.append((arrived, seconds, request_id, protocol, code, rows))
+        frame = self._frames.get((protocol, code)) or self._framed(protocol, code)
+        moment = self._offset + arrived
+        whole = int(moment)
+        second, begin = self._second
+        if whole != second:
+            begin = self._begun(whole)
+        if not request_id or b'"' in request_id or b"\\" in request_id:
+            frame = frame.replace(b'"%b"', b"%b")
+            request_id = orjson.dumps(request_id.decode("ascii") or None)
+        self._lines.append(frame % (begin, (moment - whole) * 1e6, request_id, rows, seconds))
         if not self._awake:
             self._awake = True
             self._wake.set()
@@ -115,11 +126,11 @@ class RequestLog:
             self.set("off", "")
 
     def _write_all(self) -> None:
-        offset = time() - perf_counter()
-        piece: list[str] = []
+        self._offset = time() - perf_counter()
+        piece: list[bytes] = []
         size = 0
-        for _ in range(len(self._entries)):
-            line = self._line(offset, *self._entries.popleft())
+        for _ in range(len(self._lines)):
+            line = self._lines.popleft()
             size += len(line)
             if size > _PIECE:
                 self._put(piece)
@@ -127,35 +138,28 @@ class RequestLog:
             piece.append(line)
         if self._lost:
             lost, self._lost = self._lost, 0
-            piece.append(f'{{"time":"{self._time(time())}","level":"warning",{self._words},"lost":{lost}}}\n')
+            moment = self._begun(int(time())) + b"000000Z"
+            piece.append(b'{"time":"%b","level":"warning",%b,"lost":%d}\n' % (moment, self._words.encode(), lost))
         self._put(piece)
 
-    def _line(
-        self, offset: float, arrived: float, seconds: float, request_id: bytes, protocol: str, code: int, rows: int
-    ) -> str:
+    def _framed(self, protocol: str, code: int) -> bytes:
+        """What all lines of a protocol and a code share; the rest is filled in by `%`."""
         level = "info" if code < 400 else "warning" if code < 500 else "error"
-        known = request_id.decode("ascii")
-        if not known:
-            shown = "null"
-        elif '"' in known or "\\" in known:
-            shown = orjson.dumps(known).decode("ascii")
-        else:
-            shown = f'"{known}"'
-        return (
-            f'{{"time":"{self._time(offset + arrived)}","level":"{level}","id":{shown},{self._words},'
-            f'"protocol":"{protocol}","code":{code},"rows":{rows},"seconds":{seconds:.6f}}}\n'
+        words = self._words.replace("%", "%%")
+        text = (
+            f'{{"time":"%b%06dZ","level":"{level}","id":"%b",{words},"protocol":"{protocol}","code":{code},"rows":%d,'
+            '"seconds":%.6f}\n'
         )
+        made = self._frames[protocol, code] = text.encode("ascii")
+        return made
 
-    def _time(self, moment: float) -> str:
-        """RFC 3339 in UTC; the part down to the second is made once a second."""
-        second = int(moment)
-        if second != self._second:
-            self._begin_second = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-            self._second = second
-        return f"{self._begin_second}{int((moment - second) * 1e6):06d}Z"
+    def _begun(self, second: int) -> bytes:
+        """RFC 3339 in UTC, down to the second; made once a second."""
+        begin = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode("ascii")
+        self._second = second, begin
+        return begin
 
-    def _put(self, lines: list[str]) -> None:
-        # Names are escaped where they are no ASCII: a line has as many bytes as characters.
-        piece = "".join(lines).encode("ascii")
+    def _put(self, lines: list[bytes]) -> None:
+        piece = b"".join(lines)
         while piece:
             piece = piece[self._write(piece) :]

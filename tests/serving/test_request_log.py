@@ -44,7 +44,7 @@ class Out:
 
 def test_a_line_says_who_asked_what_came_of_it_and_when() -> None:
     out = Out()
-    log = RequestLog("toy", "all", out)
+    log = RequestLog("50%d", "all", out)
     log.set("all", "sha256-1")
     now, began = time.time(), time.perf_counter()
     log.note(began, 0.00125, b'a"\\b', "v1", 200, 3)
@@ -57,7 +57,7 @@ def test_a_line_says_who_asked_what_came_of_it_and_when() -> None:
     assert first == {
         "level": "info",
         "id": 'a"\\b',
-        "model": "toy",
+        "model": "50%d",
         "version": "sha256-1",
         "protocol": "v1",
         "code": 200,
