@@ -17,11 +17,9 @@ from kubeloop.serving.sink_events import binary_event
 from kubeloop.serving.sink_intake import Intake, Service
 from kubeloop.serving.sink_process import collect_seldom
 
-IN_FLIGHT = 256
-"""Events that wait for one sync, as under load."""
-
-SLICE = 8 * IN_FLIGHT
-"""Events whose CPU is measured at once: some 25 ms, in which a neighbour mostly is there or is not."""
+SLICE = 256
+"""Events that wait for one sync, as under load, and whose CPU is measured at once: some 4 ms, for all of which a
+neighbour mostly is there or is not."""
 
 ROW = [63, 1, 1, 145, 233, 1, 2, 150, 0, 2.3, 3, 0, 6]
 ASK = json.dumps({"instances": [ROW]}).encode()
@@ -57,7 +55,7 @@ def main(rounds: int, events: int, folder: Path) -> None:
     collect_seldom()
     for number in range(rounds):
         wall = time.perf_counter()
-        slices = [_slice(intake, number, start) for start in range(0, events, SLICE)]
+        slices = _slices(intake, number, events)
         wall = time.perf_counter() - wall
         said = {"slices": slices, "per_s": events / wall, "rss": process.memory_info().rss}
         sys.stdout.write(json.dumps(said) + "\n")
@@ -66,11 +64,15 @@ def main(rounds: int, events: int, folder: Path) -> None:
     log.close()
 
 
-def _slice(intake: Intake, number: int, start: int) -> tuple[float, float]:
-    """CPU microseconds an event, and those of work that is the same always: the slower of right before and after."""
-    before = _same_work()
-    cpu_us = _taken(intake, number, start)
-    return cpu_us, max(before, _same_work())
+def _slices(intake: Intake, number: int, events: int) -> list[tuple[float, float]]:
+    """Of each slice: CPU microseconds an event, and those of work that is the same always, the slower of both sides."""
+    found, before = [], _same_work()
+    for first in range(0, events, SLICE):
+        cpu_us = _taken(intake, number, first)
+        after = _same_work()
+        found.append((cpu_us, max(before, after)))
+        before = after
+    return found
 
 
 def _same_work() -> float:
@@ -80,19 +82,16 @@ def _same_work() -> float:
     return (time.thread_time() - began) * 1e6
 
 
-def _taken(intake: Intake, number: int, start: int) -> float:
+def _taken(intake: Intake, number: int, first: int) -> float:
     """CPU microseconds an event, of all threads, until all are on disk; what makes the events is left out."""
-    cpu, making, now = time.process_time(), 0.0, time.time_ns() // 1000
-    for first in range(start, start + SLICE, IN_FLIGHT):
-        own = time.thread_time()
-        raw = [_headers(number, event) for event in range(first, first + IN_FLIGHT)]
-        making += time.thread_time() - own
-        commit = None
-        for event, headers in enumerate(raw):
-            commit = intake.take(binary_event(dict(headers), SAY if event % 2 else ASK, now))
-        assert commit is not None
-        commit.wait(60)
-    return (time.process_time() - cpu - making) / SLICE * 1e6
+    raw = [_headers(number, event) for event in range(first, first + SLICE)]
+    commit, now = None, time.time_ns() // 1000
+    cpu = time.process_time()
+    for event, headers in enumerate(raw):
+        commit = intake.take(binary_event(dict(headers), SAY if event % 2 else ASK, now))
+    assert commit is not None
+    commit.wait(60)
+    return (time.process_time() - cpu) / SLICE * 1e6
 
 
 def _headers(number: int, event: int) -> list[tuple[bytes, bytes]]:

@@ -33,11 +33,13 @@ from tests.packaging import models
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
 HERE = Path(__file__).parent
 EVENTS = int(os.environ.get("BENCH_LOG_EVENTS", "1000000"))
-ROUND = 10 * SLICE
+ROUND = 80 * SLICE
+FASTEST = 200
+"""One slice in so many had the machine at its own speed, at the least; the very fastest may have been luck."""
 FULL_SPEED = 1.1
-"""Times the least that the same work took: noise of the clock and of interrupts."""
-ENOUGH = 20
-"""Slices, of 2,048 events each."""
+"""Times what the same work took then: noise of the clock and of interrupts."""
+ENOUGH = 100
+"""Slices, of 256 events each."""
 OVERLOAD_S = float(os.environ.get("BENCH_LOG_OVERLOAD_S", "60"))
 KILLS = int(os.environ.get("BENCH_LOG_KILLS", "200"))
 WAITING = 16
@@ -57,7 +59,7 @@ def test_cpu_and_memory_over_a_million_events(tmp_path: Path) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     slices = [one for each in found for one in each["slices"]]
-    limit = FULL_SPEED * min(same_us for _, same_us in slices)
+    limit = FULL_SPEED * sorted(same_us for _, same_us in slices)[len(slices) // FASTEST]
     at_full_speed = [cpu_us for cpu_us, same_us in slices if same_us <= limit]
     cpu_us = statistics.mean(at_full_speed)
     warm = found[rounds // 5 :]
