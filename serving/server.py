@@ -18,7 +18,6 @@ from kserve.model_repository import ModelRepository
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from prometheus_client import REGISTRY
-from pydantic.warnings import UnsupportedFieldAttributeWarning
 
 from kubeloop.serving.batching import Batcher
 from kubeloop.serving.door import Door
@@ -187,7 +186,9 @@ def hush() -> None:
     is proved; both by `warnings.catch_warnings`, which is one for all threads: who leaves first lets the other's out.
     """
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # kserve's choice, said at each request
-    warnings.filterwarnings("ignore", category=UnsupportedFieldAttributeWarning)
+    warnings.filterwarnings(
+        "ignore", message=r"The '\w+' attribute with value .* was provided to the `Field\(\)` function"
+    )
 
 
 class _OursOnly(logging.Filter):
