@@ -148,6 +148,8 @@ void forest_close(forest *f)
 
 /* ---- rows to ranks --------------------------------------------------------------------------------------------- */
 
+static int inside(const uint32_t *set, uint16_t rank) { return set[rank >> 5] >> (rank & 31) & 1; }
+
 /* The rank of column p of row r goes to ranks[r * row + p * column]. */
 static void rank_rows(const operation *s, const double *w, int32_t size, int32_t rows, uint16_t *ranks, int32_t row,
                       int32_t column)
@@ -162,16 +164,14 @@ static void rank_rows(const operation *s, const double *w, int32_t size, int32_t
             uint16_t *rank = ranks + (Py_ssize_t)r * row + (Py_ssize_t)p * column;
             double value = f->single ? (double)(float)x[r] : x[r];
             if (known) {
-                int32_t code = value >= 0 && value < NO_CATEGORY ? (int32_t)value : NO_CATEGORY;
-                *rank = known[code >> 5] >> (code & 31) & 1 ? (uint16_t)code : NO_CATEGORY;
+                uint16_t code = value >= 0 && value < NO_CATEGORY ? (uint16_t)value : NO_CATEGORY;
+                *rank = inside(known, code) ? code : NO_CATEGORY;
             } else {
                 *rank = value != value ? MISSING : (uint16_t)below(edges, many, value);
             }
         }
     }
 }
-
-static int inside(const uint32_t *set, uint16_t rank) { return set[rank >> 5] >> (rank & 31) & 1; }
 
 static void add_leaf(const forest *f, int32_t width, int32_t tree, int32_t leaf, double *total, int32_t size)
 {
@@ -182,7 +182,7 @@ static void add_leaf(const forest *f, int32_t width, int32_t tree, int32_t leaf,
         total[(Py_ssize_t)f->outs[tree] * size] += value[0];
 }
 
-/* ---- one row: walks -------------------------------------------------------------------------------------------- */
+/* ---- walks ----------------------------------------------------------------------------------------------------- */
 
 static inline int32_t next(const forest *f, int32_t at, const uint16_t *ranks, int sets)
 {
@@ -192,11 +192,12 @@ static inline int32_t next(const forest *f, int32_t at, const uint16_t *ranks, i
     return f->nodes[at].left + ((uint16_t)(rank + (word >> 30 & 1)) > RANK(word));
 }
 
-/* The leaves that `many` walks end on, the i-th from roots[i * root] by ranks + i * rank. One that has ended makes room for
- * the next. */
-static inline __attribute__((always_inline)) void walk(const forest *f, const int32_t *roots, int32_t root,
-                                                       const uint16_t *ranks, int32_t rank, int32_t many, int32_t *leaf,
-                                                       int sets)
+#define INLINED static inline __attribute__((always_inline))
+
+/* The leaves that `many` walks end on, the i-th from roots[i * root] by ranks + i * rank. One that has ended makes room
+ * for the next. */
+INLINED void walk_by(const forest *f, const int32_t *roots, int32_t root, const uint16_t *ranks, int32_t rank,
+                     int32_t many, int32_t *leaf, int sets)
 {
     int32_t at[LANES], item[LANES], taken = many < LANES ? many : LANES, moved = 1;
     for (int lane = 0; lane < LANES; lane++) {
@@ -226,16 +227,23 @@ static inline __attribute__((always_inline)) void walk(const forest *f, const in
     for (int lane = 0; lane < LANES; lane++) leaf[item[lane]] = at[lane];
 }
 
+/* Forests without sets, which are most, do not ask each node for one. */
+INLINED void walk(const forest *f, const int32_t *roots, int32_t root, const uint16_t *ranks, int32_t rank,
+                  int32_t many, int32_t *leaf)
+{
+    if (f->sets)
+        walk_by(f, roots, root, ranks, rank, many, leaf, 1);
+    else
+        walk_by(f, roots, root, ranks, rank, many, leaf, 0);
+}
+
 static void run_row(const operation *s, const uint16_t *ranks, double *total, int32_t size)
 {
     const forest *f = &s->trees;
     int32_t leaf[WINDOW];
     for (int32_t start = 0; start < f->trees; start += WINDOW) {
         int32_t many = f->trees - start < WINDOW ? f->trees - start : WINDOW;
-        if (f->sets)
-            walk(f, f->roots + start, 1, ranks, 0, many, leaf, 1);
-        else
-            walk(f, f->roots + start, 1, ranks, 0, many, leaf, 0);
+        walk(f, f->roots + start, 1, ranks, 0, many, leaf);
         for (int32_t i = 0; i < many; i++) add_leaf(f, s->width, start + i, leaf[i], total, size);
     }
 }
@@ -246,15 +254,12 @@ static void run_tree(const operation *s, int32_t tree, const uint16_t *ranks, in
     int32_t leaf[WINDOW];
     for (int32_t start = 0; start < rows; start += WINDOW) {
         int32_t many = rows - start < WINDOW ? rows - start : WINDOW;
-        if (f->sets)
-            walk(f, f->roots + tree, 0, ranks + (Py_ssize_t)start * s->reads, s->reads, many, leaf, 1);
-        else
-            walk(f, f->roots + tree, 0, ranks + (Py_ssize_t)start * s->reads, s->reads, many, leaf, 0);
+        walk(f, f->roots + tree, 0, ranks + (Py_ssize_t)start * s->reads, s->reads, many, leaf);
         for (int32_t i = 0; i < many; i++) add_leaf(f, s->width, tree, leaf[i], out + start + i, size);
     }
 }
 
-/* ---- many rows: tests ------------------------------------------------------------------------------------------ */
+/* ---- tests of many rows ---------------------------------------------------------------------------------------- */
 
 static void strike_out(const forest *f, const test *from, const test *end, const uint16_t *ranks, int32_t rows,
                        uint16_t *restrict struck)
