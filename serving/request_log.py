@@ -68,7 +68,6 @@ class RequestLog:
         )
         self._words = json.dumps({"model": self._model, "version": version or None}, separators=(",", ":"))[1:-1]
         self._frames: dict[tuple[str, int], bytes] = {}
-        self._offset = time() - perf_counter()
         if level != "off" and self._thread is None:
             self._awake = False
             self._thread = threading.Thread(target=self._run, name="request-log", daemon=True)
@@ -90,6 +89,8 @@ class RequestLog:
         if len(self._lines) >= MOST:
             self._lost += 1
             return
+        if not self._awake:  # the first since lines were written last; the clock may have been set meanwhile
+            self._offset = time() - perf_counter()
         frame = self._frames.get((protocol, code)) or self._framed(protocol, code)
         moment = self._offset + arrived
         whole = int(moment)
@@ -126,7 +127,6 @@ class RequestLog:
             self.set("off", "")
 
     def _write_all(self) -> None:
-        self._offset = time() - perf_counter()
         piece: list[bytes] = []
         size = 0
         for _ in range(len(self._lines)):

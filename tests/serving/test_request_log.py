@@ -67,6 +67,18 @@ def test_a_line_says_who_asked_what_came_of_it_and_when() -> None:
     assert (second["level"], second["id"], second["code"], second["seconds"]) == ("error", None, 503, 2.0)
 
 
+def test_a_clock_that_is_set_while_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Out()
+    log = RequestLog("toy", "all", out)
+    log.note(time.perf_counter(), 0.1, b"before", "v1", 200, 1)
+    until(lambda: b"before" in out.got)
+    monkeypatch.setattr(request_log, "time", lambda: time.time() + 7200)
+    log.note(time.perf_counter(), 0.1, b"after", "v1", 200, 1)
+    log.close()
+    before, after = (request_log.datetime.fromisoformat(line["time"]) for line in lines(out.got))
+    assert 7200 <= (after - before).total_seconds() < 7260
+
+
 @pytest.mark.parametrize(("level", "codes"), [("all", [200, 400, 503]), ("errors", [400, 503]), ("off", [])])
 def test_levels(level: Any, codes: list[int]) -> None:
     out = Out()
