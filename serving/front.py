@@ -1,5 +1,6 @@
 """What all connections of a predictor share: which requests are answered at once, how, and when one is turned away."""
 
+import logging
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -16,8 +17,13 @@ from kubeloop.serving.request_log import RequestLog
 from kubeloop.serving.tally import Tally
 from kubeloop.serving.wire import dump
 
+_LOG = logging.getLogger("kserve.kubeloop")  # beneath the one that the server sets up
+
 INLINE = 64 * 2**10
 """Bytes of a body that are parsed and scored on the event loop; a larger one would hold up the health check."""
+
+TOGETHER = 16
+"""Requests that are scored as one block; more would keep the first of them waiting."""
 
 LONGEST = 8 * 2**20
 """Bytes of a body that are collected here; kserve's application takes the larger ones, up to `door.MAX_BODY`."""
@@ -106,26 +112,52 @@ class Front:
         self.starts = (self._v1, self._v2)
         self._heads: dict[bytes, Head] = {}
         self._defaults: tuple[object, bytes] = (None, b"")
+        self._gathered: list[tuple[bool, bytes, Head, Finish]] = []
         self.new_id = request_ids()
+        gate.at_end = self._answer_gathered
 
-    def at_once(self, data: bytes, defaults: object) -> bytes | None:
-        """The response to what is one whole request with a known head and the plainest of bodies; None for all else.
+    def gather(self, data: bytes, defaults: object, finish: Finish) -> bool:
+        """Keep what is one whole request with a known head and a short body until this round of the event loop ends.
+
+        What comes in one round is scored as one block, so that a forest is gone through once for all of it.
 
         Args:
             data: What came on a connection that waits for a request.
             defaults: As `answer` takes them.
+            finish: Takes the response, or None: `answer` has to be asked.
+
+        Returns:
+            Whether it was kept; `finish` is called then, and not before this method has returned.
         """
         text, _, body = data.partition(HEAD_END)
         head = self._heads.get(text)
         if head is None or self._bodies is None or head.length != len(body) or not head.plain:
-            return None
-        arrived = self.gate.arrived()
-        if self.gate.late(arrived):
-            return self.turned_away(head, arrived)
+            return False
         if self._defaults[0] is not defaults:
             self._defaults = (defaults, _joined(defaults))
-        made = self._bodies.answer(head.v2, body)
-        return None if made is None else self._told(head, *made, arrived)
+        self.gate.arrived()
+        if len(self._gathered) == TOGETHER:
+            self._answer_gathered()
+        self._gathered.append((head.v2, body, head, finish))
+        return True
+
+    def _answer_gathered(self) -> None:
+        if not self._gathered:
+            return
+        asked, self._gathered = self._gathered, []
+        arrived = self.gate.arrived()
+        late = self.gate.late(arrived)
+        bodies = self._bodies
+        assert bodies is not None
+        found = [None] * len(asked) if late else bodies.answers(asked)
+        for (_, _, head, finish), made in zip(asked, found, strict=True):
+            try:
+                if late:
+                    finish(self.turned_away(head, arrived))
+                else:
+                    finish(None if made is None else self._told(head, *made, arrived))
+            except Exception as error:  # noqa: BLE001 - what befalls one connection is not for those behind it
+                _LOG.error("an answer could not be handed over: %s: %s", type(error).__name__, error)
 
     def head(self, text: bytes) -> Head | None:
         """What a request's head says, without the empty line; None: it is not for the fast path."""

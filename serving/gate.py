@@ -61,11 +61,13 @@ class Gate:
 
     Attributes:
         budget_s: How long a request may wait.
+        at_end: Is called at the end of each round in which a request came.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, promise_s: float) -> None:
         self._call_soon: Callable[..., object] = loop.call_soon
         self.budget_s = promise_s * SHARE
+        self.at_end: Callable[[], None] = lambda: None
         self._promise_s = promise_s
         self._began = 0.0
         self._worked_s = 0.0  # by this thread before the round began
@@ -86,5 +88,8 @@ class Gate:
         return self._long >= PATIENCE or thread_time() - self._worked_s > self._promise_s
 
     def _round(self) -> None:
-        self._long = self._long + 1 if perf_counter() - self._began > self.budget_s else 0
-        self._began = 0.0
+        try:
+            self.at_end()
+        finally:
+            self._long = self._long + 1 if perf_counter() - self._began > self.budget_s else 0
+            self._began = 0.0

@@ -34,8 +34,8 @@ class Answering(Protocol):
     def starts(self) -> tuple[bytes, ...]:
         """How the requests begin that it may know."""
 
-    def at_once(self, data: bytes, defaults: object) -> bytes | None:
-        """The response to one whole plain request."""
+    def gather(self, data: bytes, defaults: object, finish: Finish) -> bool:
+        """Keep one whole plain request until the round ends; whether `finish` will have its response."""
 
     def head(self, text: bytes) -> Head | None:
         """What a request's head says."""
@@ -85,6 +85,13 @@ class FastProtocol(HttpToolsProtocol):
         self._buffer = b""
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Called by asyncio: the client sends no more, but may wait for its answer."""
+        if self._scoring is None:
+            return super().eof_received()
+        self._closing = True
+        return True
+
     def on_message_begin(self) -> None:
         """Uvicorn has got a request's first byte."""
         self._parsing = True
@@ -124,12 +131,10 @@ class FastProtocol(HttpToolsProtocol):
             and not self._closing
             and not self.flow.write_paused
             and (front := self._front()) is not None
+            and front.gather(data, self.server_state.default_headers, self._gathered)
         ):
-            response = front.at_once(data, self.server_state.default_headers)
-            if response is not None:
-                self.server_state.total_requests += 1
-                self.transport.write(response)
-                return
+            self._buffer, self._scoring, self._close_after = data, len(data), False
+            return
         if self._scoring is not None or self.flow.write_paused:
             self._buffer += data
             if len(self._buffer) > _HELD:
@@ -181,6 +186,20 @@ class FastProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             return False
         return not head.close
+
+    def _gathered(self, response: bytes | None) -> None:
+        """Take the response to what was one whole request."""
+        if self._scoring is None or self.transport.is_closing():
+            return
+        if response is None:
+            data, self._buffer, self._scoring = self._buffer, b"", None
+            self._take(data)
+        elif len(self._buffer) == self._scoring and not self._closing:
+            self._buffer, self._scoring = b"", None
+            self.server_state.total_requests += 1
+            self.transport.write(response)
+        else:
+            self._scored(response)
 
     def _scored(self, response: bytes | None) -> None:
         """Take the response that was made aside."""

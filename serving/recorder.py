@@ -56,14 +56,19 @@ class Recorder:
         """As the front's."""
         return self._front.head(text)
 
-    def at_once(self, data: bytes, defaults: object) -> bytes | None:
-        """As the front's; None where the answer would have to wait."""
-        if self._book.waits:
-            return None
-        response = self._front.at_once(data, defaults)
-        if response is not None and response.startswith(_OK):
-            self._keep(Asked(data[data.find(_HEAD_END) + 4 :], None, micros_now()), response)
-        return response
+    def gather(self, data: bytes, defaults: object, finish: Finish) -> bool:
+        """As the front's."""
+        at = micros_now()
+
+        def kept(response: bytes | None) -> None:
+            if response is None:
+                finish(None)
+                return
+            asked = Asked(data[data.find(_HEAD_END) + 4 :], None, at)
+            if (made := self._kept(asked, response, finish)) is not None:
+                finish(made)
+
+        return self._front.gather(data, defaults, kept)
 
     def answer(self, head: Head, body: bytes, arrived: float, defaults: object, finish: Finish) -> bytes | None:
         """As the front's; what must be on disk first is given to `finish`."""

@@ -1,14 +1,12 @@
 /* Bodies: requests of V1 and V2, as JSON or as gRPC's messages, straight into a plan's inputs, and its answers back.
  *
- * See requests.c and messages.c for what is taken. All else is answered with None, and the Python codec of `serving/fast.py` has it:
- * each answer is the one that it would give.
+ * See requests.c and messages.c for what is taken, and answers.c for what is written. All else is answered with None, and
+ * the Python codec of `serving/fast.py` has it: each answer is the one that it would give.
  */
 #include "bodies.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { V1, V2, MESSAGE };
 
 #define LARGE (64 * 1024) /* bytes of a body that is read and scored without the interpreter's lock */
 
@@ -44,7 +42,7 @@ static int table_add(table *to, PyObject *text, double code)
     return 0;
 }
 
-/* ---- answers --------------------------------------------------------------------------------------------------- */
+/* ---- scores ---------------------------------------------------------------------------------------------------- */
 
 /* Score what was read; 1, or 0 where scikit-learn would refuse a row. */
 static int score(const program *plan, request *asked, double *w, int32_t size, void *scratch)
@@ -52,7 +50,8 @@ static int score(const program *plan, request *asked, double *w, int32_t size, v
     for (Py_ssize_t start = 0; start < asked->rows; start += size) {
         int32_t count = (int32_t)(asked->rows - start < size ? asked->rows - start : size);
         for (int32_t column = 0; column < plan->inputs; column++)
-            memcpy(w + (Py_ssize_t)column * size, asked->cells + column * asked->stride + start, sizeof(double) * (size_t)count);
+            memcpy(w + (Py_ssize_t)column * size, asked->cells + column * asked->stride + start,
+                   sizeof(double) * (size_t)count);
         if (plan_run(plan, w, size, count, scratch) >= 0) return 0;
         for (int32_t r = 0; r < count; r++)
             for (int32_t j = 0; j < plan->width; j++)
@@ -61,136 +60,39 @@ static int score(const program *plan, request *asked, double *w, int32_t size, v
     return 1;
 }
 
-static char *put(char *to, const char *text, Py_ssize_t size)
+/* The most rows that a body can have; a cell is at least so many bytes. */
+static Py_ssize_t most_rows(const bodies *self, PyObject *body, int least)
 {
-    memcpy(to, text, (size_t)size);
-    return to + size;
+    return PyBytes_GET_SIZE(body) / (least * (Py_ssize_t)self->plan->inputs) + 1;
 }
 
-static char *put_bytes(char *to, PyObject *text) { return put(to, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)); }
-static char *put_text(char *to, const char *text) { return put(to, text, (Py_ssize_t)strlen(text)); }
-
-/* The class of each row's largest share, the first one on a tie. */
-static char *put_labels(const request *asked, int32_t width, PyObject *labels, char *to)
+static size_t doubles(const bodies *self, Py_ssize_t rows)
 {
-    for (Py_ssize_t row = 0; row < asked->rows; row++) {
-        const double *at = asked->made + row * width;
-        int32_t best = 0;
-        for (int32_t j = 1; j < width; j++)
-            if (at[j] > at[best]) best = j;
-        if (row) *to++ = ',';
-        to = put_bytes(to, PyTuple_GET_ITEM(labels, best));
-    }
-    return to;
+    return (size_t)rows * (size_t)(self->plan->inputs + self->plan->width);
 }
 
-/* All values in a row, or each row's in brackets; NULL: no memory. */
-static char *put_values(const request *asked, int32_t width, int nested, char *to)
+static size_t flags(const bodies *self)
 {
-    for (Py_ssize_t row = 0; row < asked->rows; row++)
-        for (int32_t j = 0; j < width; j++) {
-            if (row || j) *to++ = ',';
-            if (nested && !j) *to++ = '[';
-            if (!(to = write_float(asked->made[row * width + j], to))) return NULL;
-            if (nested && j == width - 1) *to++ = ']';
-        }
-    return to;
+    size_t bytes = (size_t)self->plan->inputs * (sizeof(uint32_t) + 1);
+    return (bytes + sizeof(uint32_t) - 1) / sizeof(uint32_t) * sizeof(uint32_t);
 }
 
-static char *put_v1(const bodies *self, const request *asked, char *to)
+/* `cells` has room for `doubles`, `room`, all zero, for `flags`. */
+static request ask(const bodies *self, PyObject *body, Py_ssize_t most, double *cells, char *room)
 {
-    int32_t width = self->plan->width;
-    to = put_text(to, "{\"predictions\":[");
-    if (!PyTuple_GET_SIZE(self->labels))
-        to = put_values(asked, width, 0, to);
-    else {
-        to = put_labels(asked, width, self->labels, to);
-        if (self->probabilities) to = put_values(asked, width, 1, put_text(to, "],\"probabilities\":["));
-    }
-    return to ? put_text(to, "]}") : NULL;
+    const char *text = PyBytes_AS_STRING(body);
+    Py_ssize_t columns = self->plan->inputs;
+    return (request){.in = {text, text + PyBytes_GET_SIZE(body)},
+                     .stride = most,
+                     .cells = cells,
+                     .made = cells + most * columns,
+                     .seen = (uint32_t *)room,
+                     .outside = room + columns * (Py_ssize_t)sizeof(uint32_t)};
 }
 
-static char *put_tensor(char *to, const char *name, const char *type, Py_ssize_t rows, int32_t width)
-{
-    to = put_text(put_text(put_text(to, "{\"name\":\""), name), "\",\"datatype\":\"");
-    to = put_text(put_text(to, type), "\",\"shape\":[");
-    return to + (width ? sprintf(to, "%zd,%d],\"data\":[", rows, (int)width) : sprintf(to, "%zd],\"data\":[", rows));
-}
-
-static char *put_v2(const bodies *self, const request *asked, char *to)
-{
-    int32_t width = self->plan->width;
-    int regression = !PyTuple_GET_SIZE(self->labels);
-    to = put_text(put_bytes(to, self->head), ",\"outputs\":[");
-    if (regression || self->predictions) {
-        to = put_tensor(to, "predictions", PyBytes_AS_STRING(self->datatype), asked->rows, 0);
-        to = regression ? put_values(asked, width, 0, to) : put_labels(asked, width, self->texts, to);
-        if (!to) return NULL;
-        to = put_text(to, "]}");
-    }
-    if (!regression && self->probabilities) {
-        if (self->predictions) *to++ = ',';
-        to = put_values(asked, width, 0, put_tensor(to, "probabilities", "FP64", asked->rows, width));
-        if (!to) return NULL;
-        to = put_text(to, "]}");
-    }
-    *to++ = ']';
-    if (asked->id) {
-        to = put(put_text(to, ",\"id\":\""), asked->id, asked->id_size);
-        *to++ = '"';
-    }
-    *to++ = '}';
-    return to;
-}
-
-/* The most bytes that an answer can have. */
-static size_t bound(const bodies *self, const request *asked)
-{
-    size_t label = 0;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(self->labels); i++) {
-        size_t v1 = (size_t)PyBytes_GET_SIZE(PyTuple_GET_ITEM(self->labels, i));
-        size_t v2 = (size_t)PyBytes_GET_SIZE(PyTuple_GET_ITEM(self->texts, i));
-        label = v1 > label ? v1 : label;
-        size_t packed = (size_t)PyBytes_GET_SIZE(PyTuple_GET_ITEM(self->packed, i));
-        label = v2 > label ? v2 : label;
-        label = packed > label ? packed : label;
-    }
-    size_t row = label + 3 + (size_t)self->plan->width * (FLOAT_ROOM + 1);
-    size_t around = (size_t)PyBytes_GET_SIZE(self->head) + (size_t)PyBytes_GET_SIZE(self->datatype) + 512;
-    around += (size_t)PyBytes_GET_SIZE(self->name) + (size_t)PyBytes_GET_SIZE(self->version);
-    return around + (size_t)asked->id_size + (size_t)asked->rows * row;
-}
-
-static PyObject *answer_of(const bodies *self, const request *asked, int form)
-{
-    PyObject *made = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)bound(self, asked));
-    if (!made) return NULL;
-    char *from = PyBytes_AS_STRING(made);
-    char *to = (form == V1 ? put_v1 : form == V2 ? put_v2 : put_message)(self, asked, from);
-    if (to)
-        _PyBytes_Resize(&made, to - from);
-    else
-        Py_CLEAR(made);
-    return made;
-}
-
-/* The names of the columns with a value outside their rules. */
-static PyObject *outside_of(const bodies *self, const request *asked)
-{
-    Py_ssize_t count = 0;
-    for (int32_t column = 0; column < self->plan->inputs; column++) count += asked->outside[column];
-    PyObject *made = PyTuple_New(count);
-    for (int32_t column = 0; made && count; column++)
-        if (asked->outside[column])
-            PyTuple_SET_ITEM(made, PyTuple_GET_SIZE(made) - count--, Py_NewRef(PyTuple_GET_ITEM(self->names, column)));
-    return made;
-}
-
-static int work(const bodies *self, request *asked, int form, void *room)
+static int score_alone(const bodies *self, request *asked)
 {
     void *scratch;
-    int taken = form == V1 ? read_v1(self, asked) : form == V2 ? read_v2(self, asked) : read_message(self, asked, room);
-    if (!taken) return 0;
     int32_t size = asked->rows < self->plan->block ? (int32_t)asked->rows : self->plan->block;
     double *w = plan_room(self->plan, size, &scratch);
     int scored = w && score(self->plan, asked, w, size, scratch);
@@ -198,43 +100,123 @@ static int work(const bodies *self, request *asked, int form, void *room)
     return scored;
 }
 
-/* A request's answer, how many rows it has, and the names of columns with a value outside their rules; or None, where the
- * slower path has to look. */
-static PyObject *answered(const bodies *self, int form, PyObject *given)
+static int work(const bodies *self, request *asked, int form, void *room)
 {
-    const char *body = PyBytes_AS_STRING(given);
-    int scored, least = form == MESSAGE ? 1 : 2; /* bytes of a cell */
-    Py_ssize_t length = PyBytes_GET_SIZE(given), columns = self->plan->inputs, most = length / (least * columns) + 1;
-    request asked = {.in = {body, body + length}, .stride = most};
+    int taken = form == V1 ? read_v1(self, asked) : form == V2 ? read_v2(self, asked) : read_message(self, asked, room);
+    return taken && score_alone(self, asked);
+}
+
+/* None: the slower path has to look. */
+static PyObject *answered(const bodies *self, int form, PyObject *body)
+{
+    Py_ssize_t most = most_rows(self, body, form == MESSAGE ? 1 : 2);
     size_t inputs = form == MESSAGE ? message_room(self->plan) : 0;
-    char *room = calloc(1, inputs + (size_t)columns * (sizeof(uint32_t) + 1));
-    asked.cells = malloc(sizeof(double) * (size_t)most * (size_t)(columns + self->plan->width));
-    PyObject *made = NULL, *text, *outside;
-    if (!room || !asked.cells) {
-        PyErr_NoMemory();
-        goto end;
-    }
-    asked.made = asked.cells + most * columns;
-    asked.seen = (uint32_t *)(room + inputs);
-    asked.outside = room + inputs + (size_t)columns * sizeof(uint32_t);
-    if (length > LARGE) {
-        Py_BEGIN_ALLOW_THREADS
-        scored = work(self, &asked, form, room);
-        Py_END_ALLOW_THREADS
+    char *room = calloc(1, inputs + flags(self));
+    double *cells = malloc(sizeof(double) * doubles(self, most));
+    PyObject *made = NULL;
+    if (room && cells) {
+        int scored;
+        request asked = ask(self, body, most, cells, room + inputs);
+        if (PyBytes_GET_SIZE(body) > LARGE) {
+            Py_BEGIN_ALLOW_THREADS
+            scored = work(self, &asked, form, room);
+            Py_END_ALLOW_THREADS
+        } else
+            scored = work(self, &asked, form, room);
+        made = scored ? told(self, &asked, form) : Py_NewRef(Py_None);
     } else
-        scored = work(self, &asked, form, room);
-    if (!scored) {
-        made = Py_NewRef(Py_None);
-        goto end;
+        PyErr_NoMemory();
+    free(cells);
+    free(room);
+    return made;
+}
+
+/* Score the rows of several requests as one block; 0 where they are too many, or scikit-learn would refuse one. */
+static int score_together(const program *plan, request *asked, Py_ssize_t many)
+{
+    Py_ssize_t rows = 0;
+    for (Py_ssize_t i = 0; i < many; i++) rows += asked[i].rows;
+    if (!rows || rows > plan->block) return 0;
+    void *scratch;
+    double *w = plan_room(plan, (int32_t)rows, &scratch), *to = w;
+    int scored = 0;
+    if (w) {
+        for (int32_t column = 0; column < plan->inputs; column++)
+            for (Py_ssize_t i = 0; i < many; i++) {
+                const double *from = asked[i].cells + column * asked[i].stride;
+                for (Py_ssize_t r = 0; r < asked[i].rows; r++) *to++ = from[r];
+            }
+        scored = plan_run(plan, w, (int32_t)rows, (int32_t)rows, scratch) < 0;
+        const double *from = w;
+        for (Py_ssize_t i = 0; scored && i < many; from += asked[i++].rows)
+            for (Py_ssize_t r = 0; r < asked[i].rows; r++)
+                for (int32_t j = 0; j < plan->width; j++)
+                    asked[i].made[r * plan->width + j] = from[plan->result[j] * rows + r];
     }
-    text = answer_of(self, &asked, form);
-    outside = text ? outside_of(self, &asked) : NULL;
-    if (outside)
-        made = Py_BuildValue("(NnN)", text, asked.rows, outside);
-    else
-        Py_XDECREF(text);
-end:
-    free(asked.cells);
+    free(w);
+    return scored;
+}
+
+/* V2 or V1, and the body; NULL: it is no request. */
+static PyObject *body_of(PyObject *item, int *form)
+{
+    if (!PyTuple_Check(item) || PyTuple_GET_SIZE(item) < 2) return NULL;
+    PyObject *v2 = PyTuple_GET_ITEM(item, 0), *body = PyTuple_GET_ITEM(item, 1);
+    *form = v2 == Py_True ? V2 : V1;
+    return PyBool_Check(v2) && PyBytes_CheckExact(body) ? body : NULL;
+}
+
+static PyObject *answers_of(const bodies *self, PyObject *given, request *asked)
+{
+    Py_ssize_t many = PyList_GET_SIZE(given);
+    int together = score_together(self->plan, asked, many), form = V1;
+    PyObject *made = PyList_New(many);
+    for (Py_ssize_t i = 0; made && i < many; i++) {
+        int scored = asked[i].rows && (together || score_alone(self, asked + i));
+        body_of(PyList_GET_ITEM(given, i), &form);
+        PyObject *each = scored ? told(self, asked + i, form) : Py_NewRef(Py_None);
+        if (each)
+            PyList_SET_ITEM(made, i, each);
+        else
+            Py_CLEAR(made);
+    }
+    return made;
+}
+
+/* answers(requests): each a tuple that begins with whether it is V2, and the body. */
+static PyObject *bodies_answers(bodies *self, PyObject *given)
+{
+    int form;
+    size_t needed = 0;
+    Py_ssize_t many = PyList_CheckExact(given) ? PyList_GET_SIZE(given) : -1;
+    for (Py_ssize_t i = 0; i < many; i++) {
+        PyObject *body = body_of(PyList_GET_ITEM(given, i), &form);
+        if (!body) many = -1;
+        else needed += doubles(self, most_rows(self, body, 2));
+    }
+    if (many < 0) {
+        PyErr_SetString(PyExc_TypeError,
+                        "a list of tuples that begin with whether it is V2, and the body as bytes, was expected");
+        return NULL;
+    }
+    char *room = calloc((size_t)many + 1, sizeof(request) + flags(self));
+    double *cells = malloc(sizeof(double) * (needed + 1)), *free_cells = cells;
+    PyObject *made = NULL;
+    if (room && cells) {
+        request *asked = (request *)room;
+        char *free_room = room + sizeof(request) * (size_t)many;
+        for (Py_ssize_t i = 0; i < many; i++) {
+            PyObject *body = body_of(PyList_GET_ITEM(given, i), &form);
+            Py_ssize_t most = most_rows(self, body, 2);
+            asked[i] = ask(self, body, most, free_cells, free_room);
+            if (!(form == V2 ? read_v2 : read_v1)(self, asked + i)) asked[i].rows = 0;
+            free_cells += doubles(self, most);
+            free_room += flags(self);
+        }
+        made = answers_of(self, given, asked);
+    } else
+        PyErr_NoMemory();
+    free(cells);
     free(room);
     return made;
 }
@@ -351,6 +333,7 @@ static PyObject *bodies_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
 
 static PyMethodDef bodies_methods[] = {
     {"answer", (PyCFunction)(void (*)(void))bodies_answer, METH_FASTCALL, "A request's JSON to its answer's."},
+    {"answers", (PyCFunction)bodies_answers, METH_O, "Several requests' JSON to their answers'."},
     {"message", (PyCFunction)bodies_message, METH_O, "A ModelInferRequest to its ModelInferResponse."},
     {NULL, NULL, 0, NULL}};
 

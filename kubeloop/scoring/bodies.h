@@ -6,6 +6,8 @@
 
 #define MOST_ROWS (1 << 30)
 
+enum { V1, V2, MESSAGE };
+
 typedef struct {
     const char *text; /* NULL: empty */
     Py_ssize_t size;
@@ -53,5 +55,8 @@ HIDDEN int read_v2(const bodies *self, request *asked);
 HIDDEN size_t message_room(const program *plan);
 HIDDEN int read_message(const bodies *self, request *asked, void *room);
 HIDDEN char *put_message(const bodies *self, const request *asked, char *to);
+
+/* A request's answer, how many rows it has, and the names of columns with a value outside their rules. See answers.c. */
+HIDDEN PyObject *told(const bodies *self, const request *asked, int form);
 
 #endif

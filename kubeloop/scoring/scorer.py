@@ -27,6 +27,9 @@ class Bodies(Protocol):
     def answer(self, v2: bool, body: bytes, /) -> Answered:
         """Answer V1 or V2 as JSON."""
 
+    def answers(self, asked: "list[tuple[bool, bytes, *tuple[Any, ...]]]", /) -> list[Answered]:
+        """Answer several, whose rows are scored as one block; a tuple begins with whether it is V2, and the body."""
+
     def message(self, body: bytes, /) -> Answered:
         """Answer V2 as gRPC's ModelInferRequest."""
 

@@ -164,6 +164,33 @@ def test_all_else_is_left_to_the_python_codec(plain: Any, v2: bool, body: bytes)
     assert plain[2](v2, body) is None
 
 
+def test_several_requests_have_each_the_answer_of_its_own() -> None:
+    """In every mixture of what is taken and what is left: alone, one after the other, and more than a block of rows."""
+    codec, scorer = made(SCHEMA)
+    found = bodies(codec, scorer)
+    plain = [(v2, json.dumps(body, ensure_ascii=False).encode()) for v2, body in TAKEN]
+    for asked in (plain, LEFT, plain + LEFT, (LEFT + plain) * 5, [plain[0]] * 300, [plain[0]], []):
+        wanted = [found.answer(*request) for request in asked]
+        assert found.answers(list(asked)) == wanted
+        assert found.answers([(*request, None) for request in asked]) == wanted
+    for wrong in ((), [b"{}"], [(1, b"{}")], [(True, "{}")], [(True,)]):
+        with pytest.raises(TypeError, match="tuples that begin with whether it is V2, and the body as bytes"):
+            found.answers(wrong)  # type: ignore[arg-type]
+
+
+def test_a_row_that_the_learner_refuses_is_refused_alone() -> None:
+    """A forest cuts numbers to 32-bit floats and takes none beyond."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    schema = [InputColumn(name="x", kind="number", categories=None, minimum=None, maximum=None, nullable=False)]
+    model = RandomForestClassifier(3, random_state=0).fit(pd.DataFrame({"x": range(40)}), np.arange(40) % 2)
+    found = bodies(Codec(package(schema, "binary"), "both", "toy"), Scorer(compile_plan(model, schema), schema))
+    asked = [(False, b'{"instances":[[%b]]}' % number) for number in (b"1", b"1e300", b"2.5", b"39")]
+    given = found.answers(list(asked))
+    assert [answer is None for answer in given] == [False, True, False, False]
+    assert given == [found.answer(*request) for request in asked]
+
+
 def test_a_category_that_came_as_a_number_is_known_by_its_digits(plain: Any) -> None:
     _, _, answer = plain
     for number in (0, 1, 12):
@@ -238,9 +265,11 @@ import kubeloop.scoring
 kubeloop.scoring._native = sys.modules["kubeloop.scoring._native"]
 from tests.scoring import test_bodies as found
 from tests.serving import fuzzing
-answer = found.compiled(*found.made(found.FUZZED))
-for v2, body in fuzzing.bodies(12, 5000):
-    answer(v2, body)
+fuzzed = found.bodies(*found.made(found.FUZZED))
+mutated = list(fuzzing.bodies(12, 5000))
+for at, (v2, body) in enumerate(mutated):
+    fuzzed.answer(v2, body)
+    fuzzed.answers(mutated[at : at + at % 9])
 answer = found.compiled(*found.made(found.SCHEMA))
 rng = random.Random(3)
 plain = [(v2, found.json.dumps(body, ensure_ascii=False).encode()) for v2, body in found.TAKEN]

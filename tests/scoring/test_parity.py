@@ -131,7 +131,9 @@ def held(pipeline: Any, training: list[Row], fresh: list[Row], task: str) -> Sco
     assert (np.abs(got - wanted) / np.maximum(1.0, np.abs(wanted))).max() <= 1e-12
     assert (got.argmax(axis=1) == wanted.argmax(axis=1)).all()
     assert got.tobytes() == np.array(twin.score_rows(fresh)).tobytes()
-    assert got.tobytes() == np.array([scorer.score_rows([row])[0] for row in fresh]).tobytes()
+    for size in (1, 3, 7, 8, 13, 40):
+        parts = [scorer.score_rows(fresh[start : start + size]) for start in range(0, len(fresh), size)]
+        assert got.tobytes() == np.concatenate(parts).tobytes(), size
     columns = [list(cells) for cells in zip(*fresh, strict=True)]
     assert got.tobytes() == scorer.score_columns(columns, len(fresh)).tobytes()
     return scorer

@@ -3,7 +3,8 @@
 import io
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from kubeloop.learning.training import train
 from kubeloop.packaging.build import build
 from kubeloop.packaging.read import read_package
 from kubeloop.scoring.prepare import prepare
+from kubeloop.scoring.scorer import load_scorer
 from kubeloop.serving import process
 from kubeloop.site import Site, laptop
 
@@ -159,7 +161,7 @@ class Fast:
     """
 
     port: int
-    scorer: Plain
+    scorer: Any
     front: Any
     tally: Any
     loop: Any
@@ -173,6 +175,22 @@ class Fast:
 
 @pytest.fixture(scope="session")
 def fast(packages: tuple[Path, Path]) -> Iterator[Fast]:
+    """The fast path with scikit-learn behind it."""
+    with _fast(packages[0], Plain) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def compiled(packages: tuple[Path, Path]) -> Iterator[Fast]:
+    """The fast path with the package's plan."""
+    with _fast(packages[0], load_scorer) as served:
+        if served.scorer.evaluator != "native":
+            pytest.skip("no compiler made the evaluator")
+        yield served
+
+
+@contextmanager
+def _fast(package: Path, scorer_of: Callable[[Any], Any]) -> Iterator[Fast]:
     """The fast path, the door behind it, and behind that an application that knows nothing."""
     import asyncio
     import threading
@@ -191,10 +209,9 @@ def fast(packages: tuple[Path, Path]) -> Iterator[Fast]:
         await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
-    model = PackageModel(NAME, packages[0], None)
+    model = PackageModel(NAME, package, None)
     model.open()
-    scorer = Plain(model.package)
-    model.scorer = scorer
+    model.scorer = scorer = scorer_of(model.package)
     model.ready = True
     tally = Tally(NAME)
     tally.columns = model.codec.rules.names

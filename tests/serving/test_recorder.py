@@ -133,8 +133,9 @@ class Answers:
         head = b"HTTP/1.1 200 OK\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n"
         self.response = head % (b"id-1", len(body)) + body
 
-    def at_once(self, data: bytes, defaults: object) -> bytes | None:
-        return self.response
+    def gather(self, data: bytes, defaults: object, finish: Any) -> bool:
+        finish(self.response)
+        return True
 
     def head(self, text: bytes) -> Head | None:
         return None
@@ -173,7 +174,7 @@ def front(package: Package) -> Any:
 def test_required_lets_an_answer_leave_when_it_is_on_disk_and_not_before(
     package: Package, tmp_path: Path, front: Any
 ) -> None:
-    async def story() -> tuple[bytes | None, bool, bytes | None]:
+    async def story() -> tuple[bytes | None, bool, list[bytes | None]]:
         may, asked = asyncio.Event(), asyncio.get_running_loop()
 
         def sync(descriptor: int) -> None:
@@ -183,13 +184,13 @@ def test_required_lets_an_answer_leave_when_it_is_on_disk_and_not_before(
         kept, _ = book(package, tmp_path, "required", sync=sync)
         recorder, told = Recorder(front, kept, asked), asyncio.Queue[bytes | None]()
         at_once = recorder.answer(HEAD, BODY, 0.0, None, told.put_nowait)
-        early = told.empty() and recorder.at_once(b"POST\r\n\r\n" + BODY, None) is None
+        early = recorder.gather(b"POST\r\n\r\n" + BODY, None, told.put_nowait) and told.empty()
         may.set()
-        late = await asyncio.wait_for(told.get(), 60)
+        late = [await asyncio.wait_for(told.get(), 60) for _ in range(2)]
         await asyncio.to_thread(kept.close)
         return at_once, early, late
 
-    assert asyncio.run(story()) == (None, True, front.response)
+    assert asyncio.run(story()) == (None, True, [front.response] * 2)
 
 
 @pytest.mark.parametrize("trouble", ["full", "disk"])
@@ -219,10 +220,8 @@ def test_bounded_answers_though_the_log_is_full_and_counts_it(package: Package, 
     async def story() -> tuple[list[bytes | None], dict[str, float]]:
         kept, _ = book(package, tmp_path, "bounded", waiting_bytes=0)
         recorder = Recorder(front, kept, asyncio.get_running_loop())
-        made = [
-            recorder.answer(HEAD, BODY, 0.0, None, lambda _: None),
-            recorder.at_once(b"POST\r\n\r\n" + BODY, None),
-        ]
+        made = [recorder.answer(HEAD, BODY, 0.0, None, lambda _: None)]
+        assert recorder.gather(b"POST\r\n\r\n" + BODY, None, made.append)
         await asyncio.to_thread(kept.close)
         return made, counted(kept._tally)
 
@@ -304,7 +303,7 @@ def test_what_the_log_costs_a_request(package: Package, tmp_path: Path, front: A
         for name, asked in (("without", front), ("with", recorder)):
             began = time.process_time()
             for _ in range(20_000):
-                asked.at_once(data, None)
+                asked.gather(data, None, lambda _: None)
             best[name] = min(best[name], (time.process_time() - began) / 20_000)
     kept.close()
     loop.close()
