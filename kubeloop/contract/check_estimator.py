@@ -36,7 +36,9 @@ def check_estimator(c: Contract) -> Iterator[Problem]:
         return
     if estimator.class_weight and "class_weight" not in parameters_of(estimator.kind, c.target.task):
         yield from _no_weights(c)
-    elif estimator.class_weight and "class_weight" in estimator.parameters:
+    if estimator.calibration and c.target.task == "regression":
+        yield _only((*path, "calibration"), "a regression target has no probabilities to calibrate")
+    if estimator.class_weight and "class_weight" in estimator.parameters:
         yield _only((*path, "class_weight"), "class_weight stands in estimator.parameters too")
     yield from _members(c)
 
@@ -50,7 +52,7 @@ def _imported(estimator: Estimator) -> Iterator[Problem]:
         yield Problem(("estimator", "file"), "an imported model needs a `file`", "a skops file", "nothing", None, True)
     elif estimator.file.startswith("/") or ".." in estimator.file.split("/"):
         yield wrong(("estimator", "file"), "a path below the folder of loop.yaml", estimator.file)
-    for key in ("parameters", "members", "final", "class_weight"):
+    for key in ("parameters", "members", "final", "class_weight", "calibration"):
         if getattr(estimator, key):
             yield _only(("estimator", key), f"an imported model is fitted already, so it takes no `{key}`")
 

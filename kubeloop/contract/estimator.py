@@ -47,6 +47,11 @@ class Estimator(Strict):
     class_weight: Literal["balanced"] | None = Field(
         None, description="balanced: every class counts the same in training, however rare. Probabilities follow it."
     )
+    calibration: Literal["sigmoid", "isotonic", "temperature"] | None = Field(
+        None,
+        description="For classes: five learners, each with its probabilities corrected by a fifth of the training rows "
+        "that it did not learn from, answer by their mean. isotonic wants a thousand rows or more.",
+    )
     members: tuple[Member, ...] = Field((), description="For voting and stacking: the learners that are put together.")
     final: Member | None = Field(None, description="For stacking: the learner on top; a linear one by default.")
     file: str | None = Field(None, description="For imported: a fitted model as skops file, relative to loop.yaml.")

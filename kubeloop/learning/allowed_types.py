@@ -8,6 +8,7 @@ _SKLEARN = {
     "sklearn._loss.link": "HalfLogitLink IdentityLink Interval LogLink LogitLink MultinomialLogit",
     "sklearn._loss.loss": "AbsoluteError ExponentialLoss HalfBinomialLoss HalfGammaLoss "
     "HalfMultinomialLoss HalfPoissonLoss HalfSquaredError HuberLoss PinballLoss",
+    "sklearn.calibration": "CalibratedClassifierCV _CalibratedClassifier _SigmoidCalibration _TemperatureScaling",
     "sklearn.compose._column_transformer": "ColumnTransformer",
     "sklearn.discriminant_analysis": "LinearDiscriminantAnalysis",
     "sklearn.dummy": "DummyClassifier DummyRegressor",
@@ -20,7 +21,9 @@ _SKLEARN = {
     "sklearn.ensemble._stacking": "StackingClassifier StackingRegressor",
     "sklearn.ensemble._voting": "VotingClassifier VotingRegressor",
     "sklearn.ensemble._weight_boosting": "AdaBoostClassifier AdaBoostRegressor",
+    "sklearn.frozen._frozen": "FrozenEstimator",
     "sklearn.impute._base": "MissingIndicator SimpleImputer",
+    "sklearn.isotonic": "IsotonicRegression",
     "sklearn.linear_model._base": "LinearRegression",
     "sklearn.linear_model._coordinate_descent": "ElasticNet Lasso",
     "sklearn.linear_model._huber": "HuberRegressor",

@@ -16,8 +16,9 @@ def chosen(section: TrainSection, choice: Mapping[str, Any]) -> tuple[TrainSecti
     """
     kind, left_out = choice.get("estimator"), tuple(choice.get("leave_out") or ())
     if kind is not None and kind != section.estimator.kind:
-        weight = section.estimator.class_weight
-        section = section.model_copy(update={"estimator": Estimator(kind=kind, class_weight=weight)})
+        own = section.estimator
+        other = Estimator(kind=kind, class_weight=own.class_weight, calibration=own.calibration)
+        section = section.model_copy(update={"estimator": other})
     if left_out:
         drop = tuple(dict.fromkeys([*section.features.drop, *left_out]))
         use = section.features.use

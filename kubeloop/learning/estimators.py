@@ -64,6 +64,20 @@ def make_estimator(words: Estimator | Member, parameters: Mapping[str, Any], tas
     return estimator.set_params(**parameters)
 
 
+def calibrated(estimator: Any, words: Estimator) -> Any:
+    """The estimator with its probabilities corrected, where the contract asks for it.
+
+    Args:
+        estimator: Unfitted.
+        words: Of the contract.
+    """
+    if words.calibration is None:
+        return estimator
+    from sklearn.calibration import CalibratedClassifierCV
+
+    return CalibratedClassifierCV(estimator, method=words.calibration)
+
+
 def _check(kind: str, name: str, known: tuple[str, ...]) -> None:
     if name in known:
         return

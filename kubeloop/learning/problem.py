@@ -11,7 +11,7 @@ from kubeloop.contract.estimator import Estimator
 from kubeloop.contract.estimators import IMPORTED
 from kubeloop.contract.sections import TrainSection
 from kubeloop.errors import InputError
-from kubeloop.learning.estimators import make_estimator
+from kubeloop.learning.estimators import calibrated, make_estimator
 from kubeloop.learning.inputs import InputColumn
 from kubeloop.learning.preparation import transformer
 from kubeloop.learning.scores import CLASSIFICATION, REGRESSION
@@ -71,7 +71,7 @@ class Problem:
             kept = KeptColumns(selection.kind, selection.keep, classify=not self.regression, seed=section.seed)
             steps.append(("selection", kept))
         estimator = make_estimator(self.words, self.parameters, section.target.task, section.seed)
-        return Pipeline([*steps, ("model", estimator)])
+        return Pipeline([*steps, ("model", calibrated(estimator, self.words))])
 
     def with_estimator(self, words: Estimator) -> "Problem":
         """The same problem for another learner with its own parameters."""

@@ -44,9 +44,9 @@ def train(section: TrainSection, parameters: Mapping[str, Any], development: Pat
         out: Folder for `estimator.skops`, `model.json` and `held_out.npy`; made if needed.
 
     Returns:
-        Facts: estimator, parameters, rows, features, excluded (column -> reason), classes, primary, cv (metric -> mean,
-        low, high, folds), cv_method, cv_kind, feature_table (see `feature_table`), gain_method, rival, simplest, gap,
-        code (digest of the user's transformers), warnings.
+        Facts: estimator, calibration, parameters, rows, features, excluded (column -> reason), classes, primary,
+        cv (metric -> mean, low, high, folds), cv_method, cv_kind, feature_table (see `feature_table`), gain_method,
+        rival, simplest, gap, code (digest of the user's transformers), warnings.
 
     Raises:
         InputError: The target, the features, the estimator or a parameter cannot be used; or the disk is full.
@@ -101,6 +101,7 @@ def base_facts(problem: Problem, left_out: dict[str, str]) -> dict[str, Any]:
     section = problem.section
     return {
         "estimator": section.estimator.kind,
+        "calibration": section.estimator.calibration,
         "parameters": problem.parameters,
         "rows": len(problem.frame),
         "features": [column["name"] for column in problem.inputs],

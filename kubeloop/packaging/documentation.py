@@ -15,13 +15,14 @@ def readme_of(
     libraries: Mapping[str, str],
 ) -> str:
     """Markdown, the same for the same input. It holds no row and no count of rows below the metrics' own."""
-    business = contract.business
+    business, calibration = contract.business, contract.estimator.calibration
+    learner = f"`{contract.estimator.kind}`" + (f", calibrated ({calibration})" if calibration else "")
     parts = [
         f"# {contract.name}\n",
         f"{business.problem}\n\nWanted outcome: {business.outcome}\n\nOwner: {business.owner}\n"
         if business
         else "No business goal is stated in the contract.\n",
-        f"Task: {contract.target.task}; predicts `{contract.target.output}` with `{contract.estimator.kind}`.\n",
+        f"Task: {contract.target.task}; predicts `{contract.target.output}` with {learner}.\n",
         _terms(contract),
         f"The {judgement.gate} gate said: {judgement.verdict}.\n",
         _table(

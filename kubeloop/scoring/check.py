@@ -69,8 +69,9 @@ def _operation(step: Operation, codes: Sizes, where: str) -> None:
         codes[step.out] = codes[step.reads[0]]
     elif step.name == "dates":
         _want(bool(((step.ints >= 0) & (step.ints < len(DATE_PARTS))).all()), f"{where}: there is no such part")
-    elif step.name == "days":
-        _want(bool((np.diff(step.floats) > 0).all()), f"{where}: its numbers do not ascend")
+    elif step.name in ("days", "interpolate"):
+        numbers = step.floats if step.name == "days" else step.floats[: len(step.floats) // 2]
+        _want(bool((np.diff(numbers) > 0).all()), f"{where}: its numbers do not ascend")
     elif step.name == "forest":
         _forest(step, where)
 
@@ -135,9 +136,10 @@ def _mean(step: Operation) -> bool:
 
 _SHAPES: dict[str, tuple[bool, Callable[[Operation], bool] | None]] = {
     **{name: (True, _floats(1)) for name in ("fill", "subtract", "divide", "multiply", "add", "above")},
-    **dict.fromkeys(("missing", "exp", "relu", "tanh", "logistic"), (True, None)),
-    **{name: (True, lambda step: step.width >= 1) for name in ("softmax", "normalise")},
+    **dict.fromkeys(("missing", "exp", "log", "relu", "tanh", "logistic"), (True, None)),
+    **{name: (True, lambda step: step.width >= 1) for name in ("softmax", "normalise", "shares")},
     "clip": (True, _floats(2)),
+    "interpolate": (True, lambda step: step.width == 1 and len(step.floats) >= 2 and len(step.floats) % 2 == 0),
     "onehot": (False, None),
     "lookup": (False, None),
     "pair": (False, None),

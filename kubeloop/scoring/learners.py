@@ -135,6 +135,15 @@ def _voting(program: Program, fitted: Any, slots: Slots) -> Slots:
 
 
 def _stacking(program: Program, fitted: Any, slots: Slots) -> Slots:
+    return compile_learner(program, fitted.final_estimator_, _stacked(program, fitted, slots))
+
+
+def _stacked(program: Program, fitted: Any, slots: Slots) -> Slots:
+    """What the learner on top of a stack reads.
+
+    Raises:
+        Refused: Not probabilities or values.
+    """
     known = len(fitted.classes_) if hasattr(fitted, "classes_") else 0
     reads: Slots = []
     for member, method in zip(fitted.estimators_, fitted.stack_method_, strict=True):
@@ -142,23 +151,98 @@ def _stacking(program: Program, fitted: Any, slots: Slots) -> Slots:
             raise Refused(f"stacking on {method}")
         made = compile_learner(program, member, slots)
         reads += made[1:] if known == 2 else made
-    return compile_learner(program, fitted.final_estimator_, reads + (slots if fitted.passthrough else []))
+    return reads + (slots if fitted.passthrough else [])
 
+
+def _response(program: Program, fitted: Any, slots: Slots) -> tuple[Slots, bool]:
+    """What a calibrator reads, as scikit-learn chooses it: decisions where a learner has them, else probabilities.
+
+    Returns:
+        The slots, one where there are two classes, else one for each; and whether they are probabilities.
+    """
+    name = type(fitted).__name__
+    if name == "FrozenEstimator":
+        return _response(program, fitted.estimator, slots)
+    if name == "Pipeline":
+        for _, step in fitted.steps[:-1]:
+            slots = slots if step is None else compile_transformer(program, step, slots)
+        return _response(program, fitted.steps[-1][1], slots)
+    if name == "StackingClassifier":
+        return _response(program, fitted.final_estimator_, _stacked(program, fitted, slots))
+    if name in _DECISIONS:
+        return _DECISIONS[name](program, fitted, slots), False
+    made = compile_learner(program, fitted, slots)
+    return (made[1:] if len(made) == 2 else made), True
+
+
+def _calibrated(program: Program, fitted: Any, slots: Slots) -> Slots:
+    """The mean of the members' calibrated probabilities."""
+    made = [_calibrated_member(program, member, slots) for member in fitted.calibrated_classifiers_]
+    each = [1.0] * len(made)
+    return program.add("mean", [slot for run in made for slot in run], len(made[0]), [*each, float(len(made))])
+
+
+def _calibrated_member(program: Program, member: Any, slots: Slots) -> Slots:
+    read, probabilities = _response(program, member.estimator, slots)
+    if member.method == "temperature":
+        return _tempered(program, float(member.calibrators[0].beta_), read, probabilities)
+    if len(member.calibrators) != len(read) or list(member.estimator.classes_) != list(member.classes):
+        raise Refused("a calibration that has not seen all classes")
+    made = [_calibrator(program, one, [slot]) for one, slot in zip(member.calibrators, read, strict=True)]
+    return program.add("two", made, 2) if len(made) == 1 else program.add("shares", made, len(made))
+
+
+def _calibrator(program: Program, calibrator: Any, slots: Slots) -> int:
+    if type(calibrator).__name__ == "IsotonicRegression":
+        points = calibrator.X_thresholds_, calibrator.y_thresholds_
+        if calibrator.out_of_bounds != "clip" or points[0].dtype != np.float64:
+            raise Refused("an isotonic calibration of another kind")
+        return program.add("interpolate", slots, 1, np.concatenate(points))[0]
+    raw = program.add("linear", slots, 1, [-float(calibrator.b_), -float(calibrator.a_)])
+    return program.add("logistic", raw, 1)[0]
+
+
+_LEAST = 1e-12
+"""What scikit-learn adds to a probability before it takes the logarithm."""
+
+
+def _tempered(program: Program, factor: float, read: Slots, probabilities: bool) -> Slots:
+    """Decisions, or logarithms of probabilities, times a factor, as shares again."""
+    if probabilities:
+        whole = program.add("two", read, 2) if len(read) == 1 else read
+        read = program.add("log", program.add("add", whole, len(whole), [_LEAST] * len(whole)), len(whole))
+        weighed = program.add("multiply", read, len(read), [factor] * len(read))
+    elif len(read) == 1:
+        weighed = program.add("linear", read, 2, [0.0, 0.0, -factor, factor])
+    else:
+        weighed = program.add("multiply", read, len(read), [factor] * len(read))
+    return program.add("softmax", weighed, len(weighed))
+
+
+_DECISIONS: dict[str, Compile] = {
+    "AdaBoostClassifier": trees.ada_boost_decision,
+    "GradientBoostingClassifier": trees.raw_boosting,
+    "HistGradientBoostingClassifier": trees.raw_boosting,
+    "LinearDiscriminantAnalysis": _affine,
+    "LogisticRegression": _affine,
+}
+"""Classifiers that have a decision function."""
 
 _BY_NAME: dict[str, Compile] = {
     "AdaBoostClassifier": trees.ada_boost_classifier,
     "AdaBoostRegressor": trees.ada_boost_regressor,
     "BernoulliNB": _bernoulli,
+    "CalibratedClassifierCV": _calibrated,
     "DecisionTreeClassifier": trees.decision_tree,
     "DecisionTreeRegressor": trees.decision_tree,
     "ElasticNet": _affine,
     "ExtraTreesClassifier": trees.forest,
     "ExtraTreesRegressor": trees.forest,
     "GaussianNB": _gaussian,
-    "GradientBoostingClassifier": trees.gradient_boosting,
-    "GradientBoostingRegressor": trees.gradient_boosting,
-    "HistGradientBoostingClassifier": trees.hist_gradient_boosting,
-    "HistGradientBoostingRegressor": trees.hist_gradient_boosting,
+    "GradientBoostingClassifier": trees.boosting,
+    "GradientBoostingRegressor": trees.boosting,
+    "HistGradientBoostingClassifier": trees.boosting,
+    "HistGradientBoostingRegressor": trees.boosting,
     "HuberRegressor": _affine,
     "Lasso": _affine,
     "LinearDiscriminantAnalysis": _linear_classifier,

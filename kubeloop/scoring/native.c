@@ -21,7 +21,7 @@
 #define EACH_CODE(X) \
     X(fill) X(subtract) X(divide) X(multiply) X(add) X(clip) X(missing) X(onehot) X(lookup) X(pair) X(code) X(product) \
     X(dates) X(days) X(linear) X(forest) X(gauss) X(above) X(exp) X(relu) X(tanh) X(logistic) X(two) X(softmax) \
-    X(normalise) X(mean) X(median) X(finite)
+    X(normalise) X(mean) X(median) X(finite) X(interpolate) X(shares) X(log)
 #define AS_ENUM(name) code_##name,
 #define AS_TEXT(name) #name,
 enum { EACH_CODE(AS_ENUM) CODES };
@@ -213,6 +213,33 @@ static void run_shares(const operation *s, double *w, int32_t size, int32_t rows
     }
 }
 
+static void run_interpolate(const operation *s, const double *x, double *out, int32_t rows)
+{
+    int32_t many = (int32_t)(s->floats_size / 2);
+    const double *at = s->floats, *to = s->floats + many;
+    for (int32_t r = 0; r < rows; r++) {
+        if (many == 1) {
+            out[r] = to[0];
+            continue;
+        }
+        double held = x[r] < at[0] ? at[0] : x[r] > at[many - 1] ? at[many - 1] : x[r];
+        int32_t above = below(at, many, held), low = above > 1 ? above - 1 : 0;
+        out[r] = to[low] + (to[low + 1] - to[low]) * ((held - at[low]) / (at[low + 1] - at[low]));
+    }
+}
+
+static void run_parts(const operation *s, double *w, int32_t size, int32_t rows)
+{
+    for (int32_t r = 0; r < rows; r++) {
+        double total = 0.0;
+        for (int32_t j = 0; j < s->width; j++) total += w[(Py_ssize_t)s->read[j] * size + r];
+        for (int32_t j = 0; j < s->width; j++) {
+            double part = w[(Py_ssize_t)s->read[j] * size + r];
+            w[(Py_ssize_t)(s->out + j) * size + r] = total == 0.0 ? 1.0 / s->width : part / total;
+        }
+    }
+}
+
 static void run_mean(const operation *s, double *w, int32_t size, int32_t rows)
 {
     int32_t runs = (int32_t)(s->floats_size - 1);
@@ -292,6 +319,7 @@ int32_t plan_run(const program *self, double *w, int32_t size, int32_t rows, voi
         case code_missing: EACH(x != x ? 1.0 : 0.0);
         case code_above: EACH(x > f[i] ? 1.0 : 0.0);
         case code_exp: EACH(exponential(x));
+        case code_log: EACH(logarithm(x));
         case code_relu: EACH(x > 0.0 ? x : 0.0);
         case code_tanh: EACH(hyperbolic(x));
         case code_logistic: EACH(logistic(x));
@@ -342,6 +370,8 @@ int32_t plan_run(const program *self, double *w, int32_t size, int32_t rows, voi
         case code_gauss: run_gauss(s, w, size, rows, scratch); break;
         case code_softmax:
         case code_normalise: run_shares(s, w, size, rows); break;
+        case code_interpolate: run_interpolate(s, first, out, rows); break;
+        case code_shares: run_parts(s, w, size, rows); break;
         case code_mean: run_mean(s, w, size, rows); break;
         case code_median: run_median(s, w, size, rows, scratch); break;
         case code_finite: {

@@ -157,6 +157,25 @@ def _clip(step: Operation, x: Floats) -> Floats:
     return np.minimum(np.maximum(x, _column(low)), _column(high))
 
 
+def _interpolate(step: Operation, x: Floats) -> Floats:
+    """Along straight lines between points whose first coordinates ascend; beyond them, the outermost one's second."""
+    at, to = step.floats.reshape(2, -1)
+    if len(at) == 1:
+        return np.full_like(x, to[0])
+    held = np.minimum(np.maximum(x, at[0]), at[-1])
+    low = np.maximum(np.searchsorted(at, held), 1) - 1
+    along: Floats = to[low] + (to[low + 1] - to[low]) * ((held - at[low]) / (at[low + 1] - at[low]))
+    return along
+
+
+def _shares(step: Operation, x: Floats) -> Floats:
+    """Each by the sum of all; where that is nothing, all alike."""
+    total = np.zeros(x.shape[1])
+    for row in x:
+        total = total + row
+    return np.where(total == 0.0, 1.0 / len(x), x / total)
+
+
 def _finite(step: Operation, x: Floats) -> Floats:
     """Refuses what scikit-learn's learner would; writes nothing."""
     limit = step.floats[0]
@@ -196,6 +215,9 @@ STEPS: dict[str, Step] = {
     "mean": _mean,
     "median": _median,
     "finite": _finite,
+    "interpolate": _interpolate,
+    "shares": _shares,
+    "log": lambda step, x: functions.log(x),
 }
 """Every operation by name; its number in `native.c` is its place here."""
 

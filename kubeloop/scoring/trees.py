@@ -70,7 +70,18 @@ def _mean_of(program: Program, fitted: Any, members: Sequence[Any], slots: Slots
     return sum_trees(program, made, slots, type(fitted).__name__, gaps=all(map(_gaps, members)))
 
 
-def gradient_boosting(program: Program, fitted: Any, slots: Slots) -> Slots:
+def boosting(program: Program, fitted: Any, slots: Slots) -> Slots:
+    """GradientBoosting or HistGradientBoosting: probabilities, or a value."""
+    raw = raw_boosting(program, fitted, slots)
+    return _linked(program, raw, fitted._loss.link, hasattr(fitted, "classes_"))
+
+
+def raw_boosting(program: Program, fitted: Any, slots: Slots) -> Slots:
+    """What boosting adds up, before its link."""
+    return (_hist if hasattr(fitted, "_predictors") else _gradient)(program, fitted, slots)
+
+
+def _gradient(program: Program, fitted: Any, slots: Slots) -> Slots:
     """GradientBoosting: a constant start and scaled trees, by stage and class."""
     if fitted.init_ != "zero" and not type(fitted.init_).__name__.startswith("Dummy"):
         raise Refused("boosting that starts from another model")
@@ -81,11 +92,10 @@ def gradient_boosting(program: Program, fitted: Any, slots: Slots) -> Slots:
         for out, member in enumerate(stage)
     ]
     gaps = all(map(_gaps, fitted.estimators_.ravel()))
-    raw = sum_trees(program, Forest(trees, len(slots), base, single=True), slots, type(fitted).__name__, gaps=gaps)
-    return _linked(program, raw, fitted._loss.link, hasattr(fitted, "classes_"))
+    return sum_trees(program, Forest(trees, len(slots), base, single=True), slots, type(fitted).__name__, gaps=gaps)
 
 
-def hist_gradient_boosting(program: Program, fitted: Any, slots: Slots) -> Slots:
+def _hist(program: Program, fitted: Any, slots: Slots) -> Slots:
     """HistGradientBoosting, with its own encoding of categories and its sets of them."""
     inner = getattr(fitted, "_preprocessor", None)
     slots = slots if inner is None else _preprocessed(program, inner, slots)
@@ -99,8 +109,7 @@ def hist_gradient_boosting(program: Program, fitted: Any, slots: Slots) -> Slots
     trees = [_hist_tree(predictor, out, sets) for stage in fitted._predictors for out, predictor in enumerate(stage)]
     base = np.asarray(fitted._baseline_prediction, dtype=np.float64).ravel()
     made = Forest(trees, len(slots), base, sets=sets, known=known)
-    raw = sum_trees(program, made, slots, type(fitted).__name__, gaps=True)
-    return _linked(program, raw, fitted._loss.link, hasattr(fitted, "classes_"))
+    return sum_trees(program, made, slots, type(fitted).__name__, gaps=True)
 
 
 def _preprocessed(program: Program, inner: Any, slots: Slots) -> Slots:
@@ -157,6 +166,14 @@ def _linked(program: Program, raw: Slots, link: Any, classes: bool) -> Slots:
 
 
 def ada_boost_classifier(program: Program, fitted: Any, slots: Slots) -> Slots:
+    """AdaBoost: probabilities from the votes."""
+    decided, width = ada_boost_decision(program, fitted, slots), int(fitted.n_classes_)
+    if width > 2:
+        return program.add("softmax", program.add("divide", decided, width, [width - 1.0] * width), width)
+    return program.add("softmax", program.add("linear", decided, 2, [0.0, 0.0, -0.5, 0.5]), 2)
+
+
+def ada_boost_decision(program: Program, fitted: Any, slots: Slots) -> Slots:
     """AdaBoost (SAMME): every tree gives its weight to its class and takes a share from the others."""
     width = int(fitted.n_classes_)
     trees = []
@@ -167,11 +184,7 @@ def ada_boost_classifier(program: Program, fitted: Any, slots: Slots) -> Slots:
     divisor = float(fitted.estimator_weights_.sum())
     made = Forest(trees, len(slots), np.zeros(width), divisor, single=True)
     votes = sum_trees(program, made, slots, "AdaBoost", gaps=False)
-    if width > 2:
-        return program.add("softmax", program.add("divide", votes, width, [width - 1.0] * width), width)
-    decision = program.add("linear", votes, 1, [0.0, -1.0, 1.0])
-    both = program.add("linear", decision, 2, [0.0, 0.0, -0.5, 0.5])
-    return program.add("softmax", both, 2)
+    return votes if width > 2 else program.add("linear", votes, 1, [0.0, -1.0, 1.0])
 
 
 def ada_boost_regressor(program: Program, fitted: Any, slots: Slots) -> Slots:

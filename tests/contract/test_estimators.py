@@ -47,6 +47,8 @@ RIGHT = [
     "{kind: mlp, parameters: {hidden_layer_sizes: [8, 4]}}",
     "{kind: voting, members: [{kind: naive_bayes}, {kind: k_neighbors, parameters: {n_neighbors: 3}}]}",
     "{kind: stacking, final: {kind: logistic_regression}, class_weight: balanced}",
+    "{kind: random_forest, class_weight: balanced, calibration: isotonic}",
+    "{kind: voting, calibration: temperature}",
     "{kind: imported, file: model.skops}",
 ]
 
@@ -83,6 +85,8 @@ def test_right_words_are_read(text: str, base: str, read: Callable[[str], Contra
         ("{kind: imported}", "an imported model needs a `file`"),
         ("{kind: imported, file: ../x.skops}", "a path below the folder"),
         ("{kind: imported, file: x.skops, parameters: {C: 1}}", "takes no `parameters`"),
+        ("{kind: imported, file: x.skops, calibration: sigmoid}", "takes no `calibration`"),
+        ("{kind: random_forest, calibration: platt}", "expected sigmoid, isotonic or temperature"),
     ],
 )
 def test_wrong_words_are_refused(text: str, said: str, base: str, read: Callable[[str], Contract]) -> None:
@@ -90,6 +94,17 @@ def test_wrong_words_are_refused(text: str, said: str, base: str, read: Callable
         read(base.replace("{kind: logistic_regression}", text))
     assert said in str(caught.value)
     assert "26:" in str(caught.value)
+
+
+def test_a_number_has_no_probabilities_to_calibrate(base: str, read: Callable[[str], Contract]) -> None:
+    number = base.replace("sick: {type: integer, values: [0, 1]}", "sick: {type: number}")
+    number = number.replace("  positive: 1\n", "").replace("task: binary", "task: regression")
+    number = number.replace("{kind: logistic_regression}", "{kind: ridge}")
+    number = number.replace("primary: roc_auc", "primary: rmse").replace("[accuracy]", "[mae]")
+    number = number.replace("{roc_auc: {at_least: 0.7}}", "{rmse: {at_most: 3}}").replace("accuracy * 2", "rmse * 2")
+    assert read(number).estimator.calibration is None
+    with pytest.raises(InputError, match="a regression target has no probabilities to calibrate"):
+        read(number.replace("{kind: ridge}", "{kind: ridge, calibration: sigmoid}"))
 
 
 @pytest.mark.parametrize(

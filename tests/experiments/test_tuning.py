@@ -112,8 +112,10 @@ def test_choice_of_estimator_and_columns_reaches_the_training() -> None:
         "parameters": {"max_depth": 3, "criterion": "entropy"},
         "leave_out": ["junk"],
     }
-    section, parameters = chosen(s.train, choice)
+    own = s.train.estimator.model_copy(update={"class_weight": "balanced", "calibration": "sigmoid"})
+    section, parameters = chosen(s.train.model_copy(update={"estimator": own}), choice)
     assert section.estimator.kind == "decision_tree"
+    assert (section.estimator.class_weight, section.estimator.calibration) == ("balanced", "sigmoid")
     assert section.estimator.parameters == {}
     assert section.features.drop == ("junk",)
     assert parameters == choice["parameters"]

@@ -11,6 +11,8 @@ from kubeloop.learning.answers import answer
 from kubeloop.learning.estimator_file import read_estimator
 from kubeloop.learning.inputs import to_frame
 from kubeloop.learning.training import train
+from kubeloop.scoring.compile import compile_plan
+from kubeloop.scoring.scorer import Scorer
 
 
 @pytest.fixture
@@ -62,6 +64,25 @@ def test_a_fitted_model_comes_under_the_same_description(folder, make_section, m
     given = answer(read_estimator(out / "estimator.skops"), frame, described["classes"], "binary")
     assert (given.probabilities == model.predict_proba(frame)).all()
     json.dumps(facts, allow_nan=False)
+
+
+def test_a_model_that_was_calibrated_after_it_was_fitted(folder, make_section, make_rows, table, tmp_path):
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.frozen import FrozenEstimator
+
+    rows = make_rows()
+    first = pipeline(rows)
+    x = first[0].transform(rows.assign(ward=rows["ward"].where(rows["ward"].notna(), None)))
+    later = CalibratedClassifierCV(FrozenEstimator(first[-1]), method="isotonic").fit(x, rows["ill"])
+    first.steps[-1] = ("calibrated", later)
+    skops.io.dump(first, folder / "model.skops")
+    out = tmp_path / "model"
+    train(imported(make_section()), {}, table(rows), out)
+    described, kept = json.loads((out / "model.json").read_text()), read_estimator(out / "estimator.skops")
+    asked = to_frame(rows, described["schema"])
+    assert (kept.predict_proba(asked) == first.predict_proba(asked)).all()
+    scorer = Scorer(compile_plan(kept, described["schema"]), described["schema"])
+    assert (scorer.score_columns([asked[name] for name in asked], len(asked)) == first.predict_proba(asked)).all()
 
 
 def test_who_vouches_gets_the_rows_of_the_split(folder, make_section, make_rows, table, tmp_path):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from kubeloop.contract.estimator import Estimator, Member
 from kubeloop.contract.estimators import ESTIMATORS_OF_TASK, IMPORTED, import_paths
 from kubeloop.errors import InputError
 from kubeloop.learning.estimator_file import estimator_bytes, read_estimator_bytes
-from kubeloop.learning.estimators import make_estimator
+from kubeloop.learning.estimators import calibrated, make_estimator
 
 CASES = [(path, task) for task in ("binary", "multiclass", "regression") for path in import_paths(task)]
 SMALL = {"n_estimators": 5, "max_iter": 20}
@@ -63,6 +64,20 @@ def test_it_comes_back_and_answers_the_same(path, task):
     x = np.random.default_rng(1).normal(size=(50, 4))
     asked = "predict" if task == "regression" else "predict_proba"
     assert np.array_equal(getattr(back, asked)(x), getattr(estimator, asked)(x))
+    assert estimator_bytes(back) == content
+
+
+@pytest.mark.parametrize("method", get_args(Estimator.model_fields["calibration"].annotation)[0].__args__)
+@pytest.mark.parametrize("kind", ["random_forest", "gradient_boosting", "logistic_regression"])
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_a_calibrated_one_comes_back_too(kind, method, task):
+    x, y = data(task)
+    words = Estimator(kind=kind, calibration=method)
+    estimator = calibrated(make_estimator(words, {}, task, 3), words).fit(x, y)
+    content = estimator_bytes(estimator)
+    back = read_estimator_bytes(content)
+    fresh = np.random.default_rng(1).normal(size=(50, 4))
+    assert np.array_equal(back.predict_proba(fresh), estimator.predict_proba(fresh))
     assert estimator_bytes(back) == content
 
 

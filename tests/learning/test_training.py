@@ -73,6 +73,29 @@ def test_the_model_file_says_all_that_serving_needs(make_section, make_rows, tab
     assert facts["cv"]["roc_auc"]["mean"] > 0.7
 
 
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic", "temperature"])
+def test_calibration_makes_weighed_probabilities_true_again(method, make_section, make_rows, table, tmp_path):
+    """Every class counts the same in training, however rare; calibrated, the rare one is said as often as it comes."""
+    rows = make_rows(1500)
+    rows = rows[(rows["ill"] == "no") | (np.arange(1500) % 6 == 0)].reset_index(drop=True)
+    rate = float((rows["ill"] == "yes").mean())
+    said = {}
+    for calibration in (None, method):
+        words = {"kind": "logistic_regression", "class_weight": "balanced", "calibration": calibration}
+        section = make_section(estimator=words, metrics={"primary": "log_loss", "also": ["calibration_error"]})
+        facts, _, estimator = trained(section, rows, table, tmp_path)
+        model = json.loads((tmp_path / "model" / "model.json").read_text())
+        answers = answer(estimator, to_frame(rows, model["schema"]), model["classes"], "binary")
+        said[calibration] = float(answers.probabilities[:, 1].mean()), facts["cv"]["calibration_error"]["mean"]
+    assert rate < 0.25
+    assert said[None][0] > rate + 0.1
+    if method == "temperature":  # one factor for both classes cannot shift them
+        assert said[method][1] < said[None][1]
+    else:
+        assert said[method][0] == pytest.approx(rate, abs=0.02)
+        assert said[method][1] < said[None][1] / 2
+
+
 def test_missing_and_unseen_values_are_answered(make_section, make_rows, table, tmp_path):
     for encode in ("one_hot", "ordinal"):
         section = make_section(features={"categorical": {"encode": encode}})

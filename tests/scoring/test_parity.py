@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
@@ -71,6 +72,17 @@ CLASSIFIERS = {
     "stacking": StackingClassifier(
         [("a", LogisticRegression()), ("b", DecisionTreeClassifier(max_depth=4))], LogisticRegression(), cv=2
     ),
+}
+CALIBRATED = {
+    "sigmoid": ("logistic", "discriminant", "gaussian", "tree", "boosting", "hist", "ada", "stacking", "perceptron"),
+    "isotonic": ("gaussian", "tree", "forest", "boosting", "hist"),
+    "temperature": ("logistic", "bernoulli", "forest", "boosting", "hist", "voting"),
+}
+"""Methods, and what they are tried on; a linear decision meets an isotonic step to the last bit only by chance."""
+CLASSIFIERS |= {
+    f"{method}-{name}": CalibratedClassifierCV(clone(CLASSIFIERS[name]), method=method, cv=2)
+    for method, names in CALIBRATED.items()
+    for name in names
 }
 REGRESSORS = {
     "linear": LinearRegression(),

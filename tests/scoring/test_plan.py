@@ -10,7 +10,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 from kubeloop.errors import IntegrityError
-from kubeloop.learning.inputs import to_frame
+from kubeloop.learning.inputs import InputColumn, to_frame
 from kubeloop.scoring import functions
 from kubeloop.scoring.check import check_plan
 from kubeloop.scoring.compile import compile_plan
@@ -49,6 +49,24 @@ def test_functions_are_right_to_two_units_in_the_last_place() -> None:
     assert edges[[0, 3]].tolist() == [np.inf, np.inf]
     assert edges[[1, 4]].tolist() == [0.0, 0.0]
     assert np.isnan(edges[2])
+
+
+def test_a_calibration_at_its_edges() -> None:
+    """One point, beyond the last point, on a point and between two; and a row to which no class is given."""
+    at, to = [0.2, 0.4, 0.8], [0.0, 0.5, 1.0]
+    steps = (
+        Operation("interpolate", (0,), 1, 1, np.array([*at, *to])),
+        Operation("interpolate", (0,), 2, 1, np.array([0.3, 0.7])),
+        Operation("shares", (1, 1), 3, 2),
+    )
+    made = Plan((None,), steps, (1, 2, 3, 4), "probabilities")
+    schema = [InputColumn(name="x", kind="number", categories=None, minimum=None, maximum=None, nullable=False)]
+    wanted = {0.0: 0.0, 0.2: 0.0, 0.3: 0.25, 0.4: 0.5, 0.6: 0.75, 0.8: 1.0, 9.0: 1.0}
+    for native in (True, False):
+        given = Scorer(made, schema, native=native).score_rows([[value] for value in wanted])
+        assert np.allclose([row[0] for row in given], list(wanted.values()), rtol=0, atol=1e-15)
+        assert {row[1] for row in given} == {0.7}
+        assert {row[2] for row in given} == {row[3] for row in given} == {0.5}
 
 
 def test_a_plan_is_the_same_bytes_and_reads_back(plan: Plan) -> None:
@@ -128,6 +146,9 @@ def test_a_tree_whose_branches_meet_again_costs_no_more_than_its_nodes(levels: i
         (Operation("lookup", (6,), 9, 1, np.zeros(3)), "one number for each code"),
         (Operation("softmax", (), 9, 0), "do not fit"),
         (Operation("forest", (0,), 9, 1, np.zeros(3), np.array([1, 1, 0, 1, 0], dtype=np.int32)), "fill its table"),
+        (Operation("interpolate", (0,), 9, 1, np.zeros(3)), "do not fit"),
+        (Operation("interpolate", (0,), 9, 1, np.array([1.0, 1.0, 0.0, 1.0])), "do not ascend"),
+        (Operation("shares", (0,), 9, 2), "one slot for each"),
         (Operation("dates", (8,), 9, 1, ints=np.array([99], dtype=np.int32)), "no such part"),
         (Operation("exp", (0,) * 30_000, 9, 30_000), "too many slots"),
     ],
