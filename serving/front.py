@@ -117,7 +117,7 @@ class Front:
         gate.at_end = self._answer_gathered
 
     def gather(self, data: bytes, defaults: object, finish: Finish) -> bool:
-        """Keep what is one whole request with a known head and a short body until this round of the event loop ends.
+        """Keep what is one whole request with a plain head and a short body until this round of the event loop ends.
 
         What comes in one round is scored as one block, so that a forest is gone through once for all of it.
 
@@ -129,9 +129,11 @@ class Front:
         Returns:
             Whether it was kept; `finish` is called then, and not before this method has returned.
         """
-        text, _, body = data.partition(HEAD_END)
-        head = self._heads.get(text)
-        if head is None or self._bodies is None or head.length != len(body) or not head.plain:
+        if self._bodies is None:
+            return False
+        text, end, body = data.partition(HEAD_END)
+        head = self._heads.get(text) or (self.head(text) if end and text.startswith(self.starts) else None)
+        if head is None or head.length != len(body) or not head.plain:
             return False
         if self._defaults[0] is not defaults:
             self._defaults = (defaults, _joined(defaults))

@@ -11,7 +11,7 @@
 
 #define LANES 12  /* walks that are under way at once, to hide the wait for memory */
 #define LEVELS 4  /* that they go down before it is looked which of them have ended */
-#define WINDOW 256 /* walks whose leaves are kept before they are summed */
+#define WINDOW 256 /* trees whose leaves are kept before they are summed */
 #define MISSING 0xFFFF
 #define NO_CATEGORY 256
 #define SET_WORDS 9
@@ -20,6 +20,7 @@
 #define GROUPS 4       /* of a tree at most */
 #define MOST_LEAVES 64 /* of a tree that is small */
 #define TOGETHER 8     /* rows from which on it is faster not to walk */
+#define BY_TREE 48     /* rows from which on it is faster to go down tree by tree than row by row */
 
 #define RANK(w) ((w) & 0xFFFF)
 #define FEATURE(w) ((w) >> 16 & 0x3FFF)
@@ -194,48 +195,25 @@ static inline int32_t next(const forest *f, int32_t at, const uint16_t *ranks, i
 
 #define INLINED static inline __attribute__((always_inline))
 
-/* Walks that have not begun: of tree after tree, down each from row after row. */
-typedef struct {
-    const int32_t *root;
-    const uint16_t *ranks, *first;
-    int32_t reads, rows, row, begun;
-} queue;
-
-INLINED void begin(queue *q, int32_t *at, const uint16_t **ranks, int32_t *item)
+/* The leaves that `many` walks end on, the i-th from roots[i * root] by ranks + i * rank. One that has ended makes room
+ * for the next. */
+INLINED void walk_by(const forest *f, const int32_t *roots, int32_t root, const uint16_t *ranks, int32_t rank,
+                     int32_t many, int32_t *leaf, int sets)
 {
-    *at = *q->root;
-    *ranks = q->ranks;
-    *item = q->begun++;
-    q->ranks += q->reads;
-    if (++q->row == q->rows) {
-        q->row = 0;
-        q->ranks = q->first;
-        q->root++;
+    int32_t at[LANES], item[LANES], taken = many < LANES ? many : LANES, moved = 1;
+    for (int lane = 0; lane < LANES; lane++) {
+        item[lane] = lane < taken ? lane : taken - 1;
+        at[lane] = roots[item[lane] * root];
     }
-}
-
-/* The leaves that all rows end on in some trees, tree by tree. A walk that has ended makes room for the next. */
-INLINED void walk_by(const forest *f, const int32_t *roots, int32_t trees, const uint16_t *ranks, int32_t reads,
-                     int32_t rows, int32_t *leaf, int sets)
-{
-    queue q = {.root = roots, .ranks = ranks, .first = ranks, .reads = reads, .rows = rows};
-    int32_t at[LANES], item[LANES], many = trees * rows, moved = 1;
-    const uint16_t *by[LANES];
-    for (int lane = 0; lane < LANES; lane++)
-        if (q.begun < many)
-            begin(&q, at + lane, by + lane, item + lane);
-        else {
-            at[lane] = at[0];
-            by[lane] = by[0];
-            item[lane] = item[0];
-        }
-    while (q.begun < many) {
+    while (taken < many) {
         for (int level = 0; level < LEVELS; level++)
-            for (int lane = 0; lane < LANES; lane++) at[lane] = next(f, at[lane], by[lane], sets);
+            for (int lane = 0; lane < LANES; lane++)
+                at[lane] = next(f, at[lane], ranks + (Py_ssize_t)item[lane] * rank, sets);
         for (int lane = 0; lane < LANES; lane++)
-            if (f->nodes[at[lane]].left == at[lane] && q.begun < many) {
+            if (f->nodes[at[lane]].left == at[lane] && taken < many) {
                 leaf[item[lane]] = at[lane];
-                begin(&q, at + lane, by + lane, item + lane);
+                at[lane] = roots[taken * root];
+                item[lane] = taken++;
             }
     }
     while (moved) {
@@ -243,7 +221,7 @@ INLINED void walk_by(const forest *f, const int32_t *roots, int32_t trees, const
         for (int level = 0; level < LEVELS; level++)
             for (int lane = 0; lane < LANES; lane++) {
                 int32_t old = at[lane];
-                at[lane] = next(f, old, by[lane], sets);
+                at[lane] = next(f, old, ranks + (Py_ssize_t)item[lane] * rank, sets);
                 moved |= at[lane] ^ old;
             }
     }
@@ -251,25 +229,34 @@ INLINED void walk_by(const forest *f, const int32_t *roots, int32_t trees, const
 }
 
 /* Forests without sets, which are most, do not ask each node for one. */
-INLINED void walk(const forest *f, const int32_t *roots, int32_t trees, const uint16_t *ranks, int32_t reads,
-                  int32_t rows, int32_t *leaf)
+INLINED void walk(const forest *f, const int32_t *roots, int32_t root, const uint16_t *ranks, int32_t rank,
+                  int32_t many, int32_t *leaf)
 {
     if (f->sets)
-        walk_by(f, roots, trees, ranks, reads, rows, leaf, 1);
+        walk_by(f, roots, root, ranks, rank, many, leaf, 1);
     else
-        walk_by(f, roots, trees, ranks, reads, rows, leaf, 0);
+        walk_by(f, roots, root, ranks, rank, many, leaf, 0);
 }
 
-/* At most `WINDOW` rows. */
-static void run_apart(const operation *s, const uint16_t *ranks, int32_t rows, double *out, int32_t size)
+static void run_row(const operation *s, const uint16_t *ranks, double *total, int32_t size)
 {
     const forest *f = &s->trees;
-    int32_t leaf[WINDOW], at_once = WINDOW / rows;
-    for (int32_t start = 0; start < f->trees; start += at_once) {
-        int32_t many = f->trees - start < at_once ? f->trees - start : at_once;
-        walk(f, f->roots + start, many, ranks, s->reads, rows, leaf);
-        for (int32_t i = 0; i < many; i++)
-            for (int32_t r = 0; r < rows; r++) add_leaf(f, s->width, start + i, leaf[i * rows + r], out + r, size);
+    int32_t leaf[WINDOW];
+    for (int32_t start = 0; start < f->trees; start += WINDOW) {
+        int32_t many = f->trees - start < WINDOW ? f->trees - start : WINDOW;
+        walk(f, f->roots + start, 1, ranks, 0, many, leaf);
+        for (int32_t i = 0; i < many; i++) add_leaf(f, s->width, start + i, leaf[i], total, size);
+    }
+}
+
+static void run_tree(const operation *s, int32_t tree, const uint16_t *ranks, int32_t rows, double *out, int32_t size)
+{
+    const forest *f = &s->trees;
+    int32_t leaf[WINDOW];
+    for (int32_t start = 0; start < rows; start += WINDOW) {
+        int32_t many = rows - start < WINDOW ? rows - start : WINDOW;
+        walk(f, f->roots + tree, 0, ranks + (Py_ssize_t)start * s->reads, s->reads, many, leaf);
+        for (int32_t i = 0; i < many; i++) add_leaf(f, s->width, tree, leaf[i], out + start + i, size);
     }
 }
 
@@ -324,12 +311,13 @@ void forest_run(const operation *s, double *w, int32_t size, int32_t rows, uint1
             rank_rows(s, w + start, size, many, ranks, 1, many);
             run_together(s, ranks, many, out + start, size);
         }
-    else
-        for (int32_t start = 0; start < rows; start += WINDOW) {
-            int32_t many = rows - start < WINDOW ? rows - start : WINDOW;
-            rank_rows(s, w + start, size, many, ranks, s->reads, 1);
-            run_apart(s, ranks, many, out + start, size);
-        }
+    else {
+        rank_rows(s, w, size, rows, ranks, s->reads, 1);
+        if (rows < BY_TREE)
+            for (int32_t r = 0; r < rows; r++) run_row(s, ranks + (Py_ssize_t)r * s->reads, out + r, size);
+        else
+            for (int32_t tree = 0; tree < f->trees; tree++) run_tree(s, tree, ranks, rows, out, size);
+    }
     for (int32_t j = 0; j < s->width; j++)
         for (int32_t r = 0; r < rows; r++) out[(Py_ssize_t)j * size + r] /= f->divisor;
 }

@@ -58,8 +58,8 @@ def counted(compiled: Any, monkeypatch: pytest.MonkeyPatch) -> Counted:
     return made
 
 
-def together(served: Any, requests: list[bytes], *, end: bool = False) -> list[bytes]:
-    """Each request on a connection of its own, whose head is known, all in one round; the bodies of the answers."""
+def together(served: Any, requests: list[bytes], *told: bytes, end: bool = False) -> list[bytes]:
+    """Each request on a connection of its own, all in one round; what `read` says of the answers."""
     with ExitStack() as stack:
         connections = [
             stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=180)) for _ in requests
@@ -73,19 +73,18 @@ def together(served: Any, requests: list[bytes], *, end: bool = False) -> list[b
                 connection.sendall(request)
                 if end:
                     connection.shutdown(socket.SHUT_WR)
-        found = [read(stream) for stream in streams]
+        found = [read(stream, *told) for stream in streams]
         assert not end or all(stream.read() == b"" for stream in streams)
     return found
 
 
-def read(stream: Any) -> bytes:
-    """Status and body of one answer."""
-    status = stream.readline().split()[1]
-    length = 0
+def read(stream: Any, *told: bytes) -> bytes:
+    """Status, body and some headers of one answer."""
+    status, headers = stream.readline().split()[1], {}
     while (line := stream.readline().strip()) != b"":
         key, _, value = line.partition(b": ")
-        length = int(value) if key == b"content-length" else length
-    return bytes(status + b" " + stream.read(length))
+        headers[key] = value
+    return b" ".join((status, stream.read(int(headers.get(b"content-length", b"0"))), *map(headers.get, told)))
 
 
 def v1(*rows: Any) -> bytes:
@@ -117,6 +116,17 @@ def test_a_round_of_all_kinds(compiled: Any, counted: Counted) -> None:
     assert {answer[:3] for answer in alone} == {b"200", b"400"}
     assert together(compiled, requests) == alone
     assert counted.sizes[-1] == len(requests)
+
+
+def test_who_comes_through_a_gateway_with_an_id_of_its_own_is_gathered_too(compiled: Any, counted: Counted) -> None:
+    """No two of these heads are alike, so none of them is known."""
+    requests = [raw(V1, json.dumps({"instances": [row]}).encode(), f"x-request-id: {row['age']}") for row in AGES]
+    alone = [talk(compiled.port, [request], 1)[0] for request in requests]
+    counted.sizes.clear()
+    given = together(compiled, requests, b"x-request-id")
+    assert given == [b"%b %a" % (answer, row["age"]) for answer, row in zip(alone, AGES, strict=True)]
+    assert sum(counted.sizes[-3:]) == CLIENTS
+    assert max(counted.sizes) == TOGETHER
 
 
 def test_who_left_does_not_keep_the_others_from_their_answers(compiled: Any) -> None:
