@@ -23,7 +23,7 @@ INLINE = 64 * 2**10
 """Bytes of a body that are parsed and scored on the event loop; a larger one would hold up the health check."""
 
 TOGETHER = 16
-"""Requests that are scored as one block; more would keep the first of them waiting."""
+"""Requests that are scored as one block, between two looks at the clock; all of them are no more than `INLINE`."""
 
 LONGEST = 8 * 2**20
 """Bytes of a body that are collected here; kserve's application takes the larger ones, up to `door.MAX_BODY`."""
@@ -62,7 +62,7 @@ class Head:
         json_length: How many of them are JSON, with binary tensors behind; None: all.
         close: Whether the client wants the connection closed.
         request_id: The client's id of the request; empty: none.
-        plain: Whether the body is short, all of it JSON, and the connection stays open.
+        plain: Whether the body is short enough to be gathered, all of it JSON, and the connection stays open.
     """
 
     v2: bool
@@ -191,7 +191,7 @@ class Front:
             return None
         binary = None if json_length is None else int(json_length)
         close, size = connection == b"close", int(length)
-        return Head(v2, size, binary, close, request_id, size <= INLINE and binary is None and not close)
+        return Head(v2, size, binary, close, request_id, size <= INLINE // TOGETHER and binary is None and not close)
 
     def answer(self, head: Head, body: bytes, arrived: float, defaults: object, finish: Finish) -> bytes | None:
         """The response to a request, or None when `finish` will be given it.

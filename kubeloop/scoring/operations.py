@@ -163,7 +163,7 @@ def _interpolate(step: Operation, x: Floats) -> Floats:
     if len(at) == 1:
         return np.full_like(x, to[0])
     held = np.minimum(np.maximum(x, at[0]), at[-1])
-    low = np.maximum(np.searchsorted(at, held), 1) - 1
+    low = np.clip(np.searchsorted(at, held), 1, len(at) - 1) - 1  # a NaN would come after the last
     along: Floats = to[low] + (to[low + 1] - to[low]) * ((held - at[low]) / (at[low + 1] - at[low]))
     return along
 

@@ -67,6 +67,10 @@ def test_a_calibration_at_its_edges() -> None:
         assert np.allclose([row[0] for row in given], list(wanted.values()), rtol=0, atol=1e-15)
         assert {row[1] for row in given} == {0.7}
         assert {row[2] for row in given} == {row[3] for row in given} == {0.5}
+        infinite = Operation("multiply", (0,), 1, 1, np.array([np.inf]))
+        lost = Operation("interpolate", (1,), 2, 1, steps[0].floats)
+        with pytest.raises(Unscorable):  # nothing times infinity
+            Scorer(Plan((None,), (infinite, lost), (2,), "values"), schema, native=native).score_rows([[0.0]])
 
 
 def test_a_plan_is_the_same_bytes_and_reads_back(plan: Plan) -> None:

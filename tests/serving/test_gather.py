@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kubeloop.serving.front import TOGETHER
+from kubeloop.serving.front import INLINE, TOGETHER
 
 from .test_fast import OTHER, ROW, V1, V2, WHOLE, raw, talk, tensors
 
@@ -110,7 +110,7 @@ def test_a_round_of_all_kinds(compiled: Any, counted: Counted) -> None:
     """Rows of several requests, two protocols, ids, and what only the careful path can answer or explain."""
     requests = [
         *(v1(ROW, OTHER, ROW), v2(), v2(id="r-1"), v1({**ROW, "age": "61.5"}), v1({**ROW, "age": "old"}), v1(OTHER)),
-        *(raw(V1, b"{"), v1({**ROW, "ward": "nowhere"}), v1(*[ROW] * 90), v2(id="r-2"), v1(ROW)),
+        *(raw(V1, b"{"), v1({**ROW, "ward": "nowhere"}), v1(*[ROW] * 50), v2(id="r-2"), v1(ROW)),
     ]
     alone = [talk(compiled.port, [request], 1)[0] for request in requests]
     assert {answer[:3] for answer in alone} == {b"200", b"400"}
@@ -127,6 +127,16 @@ def test_who_comes_through_a_gateway_with_an_id_of_its_own_is_gathered_too(compi
     assert given == [b"%b %a" % (answer, row["age"]) for answer, row in zip(alone, AGES, strict=True)]
     assert sum(counted.sizes[-3:]) == CLIENTS
     assert max(counted.sizes) == TOGETHER
+
+
+def test_a_longer_body_is_judged_by_itself(compiled: Any, counted: Counted) -> None:
+    """Sixteen long ones together would keep who comes behind them waiting, with nobody looking at the clock."""
+    long = v1(*[ROW] * 80)
+    assert len(long) > INLINE // TOGETHER
+    wanted = talk(compiled.port, [long], 1)
+    counted.sizes.clear()
+    assert together(compiled, [long] * 20) == wanted * 20
+    assert counted.sizes == []
 
 
 def test_who_left_does_not_keep_the_others_from_their_answers(compiled: Any) -> None:
