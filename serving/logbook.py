@@ -47,16 +47,12 @@ class Logbook:
         writer: The log.
         names: The model's columns, in the order of a row.
         tally: Where it counts: `stored`, and `lost`, `refused` and `unusable`, which are not in the log.
-
-    Attributes:
-        waits: Whether an answer may leave only when it is on disk.
     """
 
-    def __init__(self, writer: LogWriter, names: list[str], tally: Tally, waits: bool) -> None:
+    def __init__(self, writer: LogWriter, names: list[str], tally: Tally) -> None:
         self._writer = writer
         self._names = names
         self._tally = tally
-        self.waits = waits
 
     def keep(self, event_id: str, asked: Asked, answer: bytes) -> Commit | None:
         """Log a request with its answer.
@@ -67,10 +63,10 @@ class Logbook:
             answer: The body of the answer.
 
         Returns:
-            Where `waits`: the answer may leave when this is done without an error; else None.
+            In the mode `required`: the answer may leave when this is done without an error; else None.
 
         Raises:
-            FullError: Where `waits`, and there is no room: the answer must not leave.
+            FullError: In the mode `required`, and there is no room: the answer must not leave.
         """
         try:
             rows, keys = request_rows(*_document(REQUEST, asked.body, asked.json_length), self._names)
@@ -122,7 +118,7 @@ def open_logbook(package: Package, name: str, namespace: str, root: Path, tally:
     model = model_of(package.manifest, package.digest)
     hashed = model.keys == "hashed" or any(column.kept == "hashed" for column in model.columns)
     writer = open_log(root, Speaker(namespace, name, "predictor", model), words.mode, _secret() if hashed else None)
-    return Logbook(writer, [column.name for column in model.columns], tally, words.mode == "required")
+    return Logbook(writer, [column.name for column in model.columns], tally)
 
 
 def _secret() -> bytes:

@@ -193,6 +193,7 @@ class FastProtocol(HttpToolsProtocol):
             return
         if response is None:
             data, self._buffer, self._scoring = self._buffer, b"", None
+            self.flow.resume_reading()
             self._take(data)
         elif len(self._buffer) == self._scoring and not self._closing:
             self._buffer, self._scoring = b"", None

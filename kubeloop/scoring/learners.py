@@ -13,6 +13,8 @@ from kubeloop.scoring.program import Program
 Slots = list[int]
 Compile = Callable[[Program, Any, Slots], Slots]
 
+_LEAST = 1e-12
+"""What scikit-learn adds to a probability before it takes the logarithm, to calibrate it by temperature."""
 _ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "logistic": "logistic", "softmax": "softmax", "exp": "exp"}
 
 
@@ -183,11 +185,11 @@ def _calibrated(program: Program, fitted: Any, slots: Slots) -> Slots:
 
 
 def _calibrated_member(program: Program, member: Any, slots: Slots) -> Slots:
+    if list(member.estimator.classes_) != list(member.classes):
+        raise Refused("a calibration that has not seen all classes")
     read, probabilities = _response(program, member.estimator, slots)
     if member.method == "temperature":
         return _tempered(program, float(member.calibrators[0].beta_), read, probabilities)
-    if len(member.calibrators) != len(read) or list(member.estimator.classes_) != list(member.classes):
-        raise Refused("a calibration that has not seen all classes")
     made = [_calibrator(program, one, [slot]) for one, slot in zip(member.calibrators, read, strict=True)]
     return program.add("two", made, 2) if len(made) == 1 else program.add("shares", made, len(made))
 
@@ -202,21 +204,15 @@ def _calibrator(program: Program, calibrator: Any, slots: Slots) -> int:
     return program.add("logistic", raw, 1)[0]
 
 
-_LEAST = 1e-12
-"""What scikit-learn adds to a probability before it takes the logarithm."""
-
-
 def _tempered(program: Program, factor: float, read: Slots, probabilities: bool) -> Slots:
     """Decisions, or logarithms of probabilities, times a factor, as shares again."""
     if probabilities:
         whole = program.add("two", read, 2) if len(read) == 1 else read
         read = program.add("log", program.add("add", whole, len(whole), [_LEAST] * len(whole)), len(whole))
-        weighed = program.add("multiply", read, len(read), [factor] * len(read))
     elif len(read) == 1:
-        weighed = program.add("linear", read, 2, [0.0, 0.0, -factor, factor])
-    else:
-        weighed = program.add("multiply", read, len(read), [factor] * len(read))
-    return program.add("softmax", weighed, len(weighed))
+        read = program.add("linear", read, 2, [0.0, 0.0, -1.0, 1.0])
+    width = len(read)
+    return program.add("softmax", program.add("multiply", read, width, [factor] * width), width)
 
 
 _DECISIONS: dict[str, Compile] = {

@@ -264,3 +264,15 @@ def test_a_learner_that_takes_no_gaps_has_no_plan_where_gaps_reach_it(training_r
     pipeline.fit(to_frame(whole, SCHEMA), truth_of(whole, "binary"))
     with pytest.raises(Refused, match="no missing values"):
         compile_plan(pipeline, SCHEMA)
+
+
+def test_a_calibration_that_has_not_seen_all_classes_has_no_plan(training_rows: list[Row]) -> None:
+    truth = np.asarray(truth_of(training_rows, "multiclass"))
+    some, all_rows = np.flatnonzero(truth != truth[0]), np.arange(len(truth))
+    learner = CalibratedClassifierCV(DecisionTreeClassifier(max_depth=3), cv=[(some, all_rows)])
+    pipeline = Pipeline([("f", prepared()), ("m", learner)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipeline.fit(to_frame(training_rows, SCHEMA), truth)
+    with pytest.raises(Refused, match="has not seen all classes"):
+        compile_plan(pipeline, SCHEMA)

@@ -158,7 +158,7 @@ def book(package: Package, root: Path, mode: Any, **words: Any) -> tuple[Logbook
     model = model_of(package.manifest, package.digest)
     log = CommitLog(SegmentFiles(root, "predictor"), **words)
     writer = LogWriter(log, Speaker("default", NAME, "predictor", model), mode, None)
-    return Logbook(writer, [column.name for column in model.columns], Tally(NAME), mode == "required"), log
+    return Logbook(writer, [column.name for column in model.columns], Tally(NAME)), log
 
 
 def counted(tally: Tally) -> dict[str, float]:
