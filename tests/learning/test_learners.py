@@ -68,12 +68,16 @@ def test_it_comes_back_and_answers_the_same(path, task):
 
 
 @pytest.mark.parametrize("method", get_args(Estimator.model_fields["calibration"].annotation)[0].__args__)
-@pytest.mark.parametrize("kind", ["random_forest", "gradient_boosting", "logistic_regression"])
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [("random_forest", {"n_estimators": 3}), ("gradient_boosting", {"max_iter": 3}), ("logistic_regression", {})],
+    ids=["forest", "boosting", "logistic"],
+)
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
-def test_a_calibrated_one_comes_back_too(kind, method, task):
+def test_a_calibrated_one_comes_back_too(kind, parameters, method, task):
     x, y = data(task)
     words = Estimator(kind=kind, calibration=method)
-    estimator = calibrated(make_estimator(words, {}, task, 3), words).fit(x, y)
+    estimator = calibrated(make_estimator(words, parameters, task, 3), words).fit(x, y)
     content = estimator_bytes(estimator)
     back = read_estimator_bytes(content)
     fresh = np.random.default_rng(1).normal(size=(50, 4))
