@@ -188,28 +188,21 @@ class FastProtocol(HttpToolsProtocol):
         return not head.close
 
     def _gathered(self, response: bytes | None) -> None:
-        """Take the response to what was one whole request."""
-        if self._scoring is None or self.transport.is_closing():
-            return
-        if response is None:
-            data, self._buffer, self._scoring = self._buffer, b"", None
-            self.flow.resume_reading()
-            self._take(data)
-        elif len(self._buffer) == self._scoring and not self._closing:
-            self._buffer, self._scoring = b"", None
-            self.server_state.total_requests += 1
-            self.transport.write(response)
-        else:
-            self._scored(response)
+        """Take the response that was made at the round's end."""
+        self._finish(response, self._take)
 
     def _scored(self, response: bytes | None) -> None:
         """Take the response that was made aside."""
+        self._finish(response, self._hand_over)
+
+    def _finish(self, response: bytes | None, otherwise: Callable[[bytes], None]) -> None:
+        """Send the response to the request in hand; without one, all that has come goes on `otherwise`."""
         if self._scoring is None or self.transport.is_closing():
             return
         data, stop, self._buffer, self._scoring = self._buffer, self._scoring, b"", None
         self.flow.resume_reading()
         if response is None:
-            self._hand_over(data)
+            otherwise(data)
             return
         self._write(response, self._close_after or (self._closing and len(data) == stop))
         if not self.transport.is_closing() and len(data) > stop:

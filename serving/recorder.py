@@ -61,12 +61,7 @@ class Recorder:
         at = micros_now()
 
         def kept(response: bytes | None) -> None:
-            if response is None:
-                finish(None)
-                return
-            asked = Asked(data[data.find(_HEAD_END) + 4 :], None, at)
-            if (made := self._kept(asked, response, finish)) is not None:
-                finish(made)
+            self._finish(Asked(data[data.find(_HEAD_END) + 4 :], None, at), response, finish)
 
         return self._front.gather(data, defaults, kept)
 
@@ -75,12 +70,16 @@ class Recorder:
         asked = Asked(body, head.json_length, micros_now())
 
         def kept(response: bytes | None) -> None:
-            made = response if response is None else self._kept(asked, response, finish)
-            if made is not None or response is None:
-                finish(made)
+            self._finish(asked, response, finish)
 
         response = self._front.answer(head, body, arrived, defaults, kept)
         return response if response is None else self._kept(asked, response, finish)
+
+    def _finish(self, asked: Asked, response: bytes | None, finish: Finish) -> None:
+        """Hand a response on once it is logged; None at once."""
+        made = response if response is None else self._kept(asked, response, finish)
+        if made is not None or response is None:
+            finish(made)
 
     def _kept(self, asked: Asked, response: bytes, finish: Finish) -> bytes | None:
         """The response, once it is logged; None: `finish` will be given it."""

@@ -36,10 +36,10 @@ def check_estimator(c: Contract) -> Iterator[Problem]:
         return
     if estimator.class_weight and "class_weight" not in parameters_of(estimator.kind, c.target.task):
         yield from _no_weights(c)
+    elif estimator.class_weight and "class_weight" in estimator.parameters:
+        yield _only((*path, "class_weight"), "class_weight stands in estimator.parameters too")
     if estimator.calibration and c.target.task == "regression":
         yield _only((*path, "calibration"), "a regression target has no probabilities to calibrate")
-    if estimator.class_weight and "class_weight" in estimator.parameters:
-        yield _only((*path, "class_weight"), "class_weight stands in estimator.parameters too")
     yield from _members(c)
 
 

@@ -103,12 +103,12 @@ static size_t bound(const bodies *self, const request *asked)
     return around + (size_t)asked->id_size + (size_t)asked->rows * row;
 }
 
-static PyObject *answer_of(const bodies *self, const request *asked, int form)
+static PyObject *answer_of(const bodies *self, const request *asked)
 {
     PyObject *made = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)bound(self, asked));
     if (!made) return NULL;
     char *from = PyBytes_AS_STRING(made);
-    char *to = (form == V1 ? put_v1 : form == V2 ? put_v2 : put_message)(self, asked, from);
+    char *to = (asked->form == V1 ? put_v1 : asked->form == V2 ? put_v2 : put_message)(self, asked, from);
     if (to)
         _PyBytes_Resize(&made, to - from);
     else
@@ -128,9 +128,9 @@ static PyObject *outside_of(const bodies *self, const request *asked)
     return made;
 }
 
-PyObject *told(const bodies *self, const request *asked, int form)
+PyObject *told(const bodies *self, const request *asked)
 {
-    PyObject *text = answer_of(self, asked, form), *outside = text ? outside_of(self, asked) : NULL;
+    PyObject *text = answer_of(self, asked), *outside = text ? outside_of(self, asked) : NULL;
     if (outside) return Py_BuildValue("(NnN)", text, asked->rows, outside);
     Py_XDECREF(text);
     return NULL;

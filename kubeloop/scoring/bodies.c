@@ -53,9 +53,7 @@ static int score(const program *plan, request *asked, double *w, int32_t size, v
             memcpy(w + (Py_ssize_t)column * size, asked->cells + column * asked->stride + start,
                    sizeof(double) * (size_t)count);
         if (plan_run(plan, w, size, count, scratch) >= 0) return 0;
-        for (int32_t r = 0; r < count; r++)
-            for (int32_t j = 0; j < plan->width; j++)
-                asked->made[(start + r) * plan->width + j] = w[(Py_ssize_t)plan->result[j] * size + r];
+        for (int32_t r = 0; r < count; r++) plan_scores(plan, w, size, r, asked->made + (start + r) * plan->width);
     }
     return 1;
 }
@@ -78,11 +76,12 @@ static size_t flags(const bodies *self)
 }
 
 /* `cells` has room for `doubles`, `room`, all zero, for `flags`. */
-static request ask(const bodies *self, PyObject *body, Py_ssize_t most, double *cells, char *room)
+static request ask(const bodies *self, int form, PyObject *body, Py_ssize_t most, double *cells, char *room)
 {
     const char *text = PyBytes_AS_STRING(body);
     Py_ssize_t columns = self->plan->inputs;
-    return (request){.in = {text, text + PyBytes_GET_SIZE(body)},
+    return (request){.form = form,
+                     .in = {text, text + PyBytes_GET_SIZE(body)},
                      .stride = most,
                      .cells = cells,
                      .made = cells + most * columns,
@@ -100,10 +99,17 @@ static int score_alone(const bodies *self, request *asked)
     return scored;
 }
 
-static int work(const bodies *self, request *asked, int form, void *room)
+/* 1, or 0 where it is left to the slower path. */
+static int read_body(const bodies *self, request *asked, void *room)
 {
-    int taken = form == V1 ? read_v1(self, asked) : form == V2 ? read_v2(self, asked) : read_message(self, asked, room);
-    return taken && score_alone(self, asked);
+    return asked->form == V1   ? read_v1(self, asked)
+           : asked->form == V2 ? read_v2(self, asked)
+                               : read_message(self, asked, room);
+}
+
+static int work(const bodies *self, request *asked, void *room)
+{
+    return read_body(self, asked, room) && score_alone(self, asked);
 }
 
 /* None: the slower path has to look. */
@@ -116,14 +122,14 @@ static PyObject *answered(const bodies *self, int form, PyObject *body)
     PyObject *made = NULL;
     if (room && cells) {
         int scored;
-        request asked = ask(self, body, most, cells, room + inputs);
+        request asked = ask(self, form, body, most, cells, room + inputs);
         if (PyBytes_GET_SIZE(body) > LARGE) {
             Py_BEGIN_ALLOW_THREADS
-            scored = work(self, &asked, form, room);
+            scored = work(self, &asked, room);
             Py_END_ALLOW_THREADS
         } else
-            scored = work(self, &asked, form, room);
-        made = scored ? told(self, &asked, form) : Py_NewRef(Py_None);
+            scored = work(self, &asked, room);
+        made = scored ? told(self, &asked) : Py_NewRef(Py_None);
     } else
         PyErr_NoMemory();
     free(cells);
@@ -147,11 +153,10 @@ static int score_together(const program *plan, request *asked, Py_ssize_t many)
                 for (Py_ssize_t r = 0; r < asked[i].rows; r++) *to++ = from[r];
             }
         scored = plan_run(plan, w, (int32_t)rows, (int32_t)rows, scratch) < 0;
-        const double *from = w;
-        for (Py_ssize_t i = 0; scored && i < many; from += asked[i++].rows)
+        int32_t row = 0;
+        for (Py_ssize_t i = 0; scored && i < many; i++)
             for (Py_ssize_t r = 0; r < asked[i].rows; r++)
-                for (int32_t j = 0; j < plan->width; j++)
-                    asked[i].made[r * plan->width + j] = from[plan->result[j] * rows + r];
+                plan_scores(plan, w, (int32_t)rows, row++, asked[i].made + r * plan->width);
     }
     free(w);
     return scored;
@@ -166,15 +171,13 @@ static PyObject *body_of(PyObject *item, int *form)
     return PyBool_Check(v2) && PyBytes_CheckExact(body) ? body : NULL;
 }
 
-static PyObject *answers_of(const bodies *self, PyObject *given, request *asked)
+static PyObject *answers_of(const bodies *self, request *asked, Py_ssize_t many)
 {
-    Py_ssize_t many = PyList_GET_SIZE(given);
-    int together = score_together(self->plan, asked, many), form = V1;
+    int together = score_together(self->plan, asked, many);
     PyObject *made = PyList_New(many);
     for (Py_ssize_t i = 0; made && i < many; i++) {
         int scored = asked[i].rows && (together || score_alone(self, asked + i));
-        body_of(PyList_GET_ITEM(given, i), &form);
-        PyObject *each = scored ? told(self, asked + i, form) : Py_NewRef(Py_None);
+        PyObject *each = scored ? told(self, asked + i) : Py_NewRef(Py_None);
         if (each)
             PyList_SET_ITEM(made, i, each);
         else
@@ -191,8 +194,10 @@ static PyObject *bodies_answers(bodies *self, PyObject *given)
     Py_ssize_t many = PyList_CheckExact(given) ? PyList_GET_SIZE(given) : -1;
     for (Py_ssize_t i = 0; i < many; i++) {
         PyObject *body = body_of(PyList_GET_ITEM(given, i), &form);
-        if (!body) many = -1;
-        else needed += doubles(self, most_rows(self, body, 2));
+        if (!body)
+            many = -1;
+        else
+            needed += doubles(self, most_rows(self, body, 2));
     }
     if (many < 0) {
         PyErr_SetString(PyExc_TypeError,
@@ -208,12 +213,12 @@ static PyObject *bodies_answers(bodies *self, PyObject *given)
         for (Py_ssize_t i = 0; i < many; i++) {
             PyObject *body = body_of(PyList_GET_ITEM(given, i), &form);
             Py_ssize_t most = most_rows(self, body, 2);
-            asked[i] = ask(self, body, most, free_cells, free_room);
-            if (!(form == V2 ? read_v2 : read_v1)(self, asked + i)) asked[i].rows = 0;
+            asked[i] = ask(self, form, body, most, free_cells, free_room);
+            if (!read_body(self, asked + i, NULL)) asked[i].rows = 0;
             free_cells += doubles(self, most);
             free_room += flags(self);
         }
-        made = answers_of(self, given, asked);
+        made = answers_of(self, asked, many);
     } else
         PyErr_NoMemory();
     free(cells);

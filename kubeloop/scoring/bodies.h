@@ -35,6 +35,7 @@ typedef struct {
 
 /* A request while it is read. Cell of row r and column c: cells[c * stride + r]. */
 typedef struct {
+    int form;
     reader in;
     double *cells, *made;
     uint32_t *seen;
@@ -57,6 +58,6 @@ HIDDEN int read_message(const bodies *self, request *asked, void *room);
 HIDDEN char *put_message(const bodies *self, const request *asked, char *to);
 
 /* A request's answer, how many rows it has, and the names of columns with a value outside their rules. See answers.c. */
-HIDDEN PyObject *told(const bodies *self, const request *asked, int form);
+HIDDEN PyObject *told(const bodies *self, const request *asked);
 
 #endif

@@ -34,13 +34,18 @@ def compile_learner(program: Program, fitted: Any, slots: Slots) -> Slots:
     """
     name = type(fitted).__name__
     if name == "Pipeline":
-        for _, step in fitted.steps[:-1]:
-            slots = slots if step is None else compile_transformer(program, step, slots)
-        return compile_learner(program, fitted.steps[-1][1], slots)
+        return compile_learner(program, fitted.steps[-1][1], _prepared(program, fitted, slots))
     found = _BY_NAME.get(name)
     if found is None:
         raise Refused(f"{name} has no operation")
     return found(program, fitted, slots)
+
+
+def _prepared(program: Program, pipeline: Any, slots: Slots) -> Slots:
+    """What the last step of a pipeline reads."""
+    for _, step in pipeline.steps[:-1]:
+        slots = slots if step is None else compile_transformer(program, step, slots)
+    return slots
 
 
 def _affine(program: Program, fitted: Any, slots: Slots) -> Slots:
@@ -166,9 +171,7 @@ def _response(program: Program, fitted: Any, slots: Slots) -> tuple[Slots, bool]
     if name == "FrozenEstimator":
         return _response(program, fitted.estimator, slots)
     if name == "Pipeline":
-        for _, step in fitted.steps[:-1]:
-            slots = slots if step is None else compile_transformer(program, step, slots)
-        return _response(program, fitted.steps[-1][1], slots)
+        return _response(program, fitted.steps[-1][1], _prepared(program, fitted, slots))
     if name == "StackingClassifier":
         return _response(program, fitted.final_estimator_, _stacked(program, fitted, slots))
     if name in _DECISIONS:

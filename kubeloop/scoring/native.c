@@ -190,7 +190,7 @@ static void run_gauss(const operation *s, double *w, int32_t size, int32_t rows,
         }
 }
 
-static void run_shares(const operation *s, double *w, int32_t size, int32_t rows)
+static void run_softmax(const operation *s, double *w, int32_t size, int32_t rows)
 {
     double *out = w + (Py_ssize_t)s->out * size;
     for (int32_t r = 0; r < rows; r++) {
@@ -228,7 +228,7 @@ static void run_interpolate(const operation *s, const double *x, double *out, in
     }
 }
 
-static void run_parts(const operation *s, double *w, int32_t size, int32_t rows)
+static void run_shares(const operation *s, double *w, int32_t size, int32_t rows)
 {
     for (int32_t r = 0; r < rows; r++) {
         double total = 0.0;
@@ -369,9 +369,9 @@ int32_t plan_run(const program *self, double *w, int32_t size, int32_t rows, voi
         case code_forest: forest_run(s, w, size, rows, scratch); break;
         case code_gauss: run_gauss(s, w, size, rows, scratch); break;
         case code_softmax:
-        case code_normalise: run_shares(s, w, size, rows); break;
+        case code_normalise: run_softmax(s, w, size, rows); break;
         case code_interpolate: run_interpolate(s, first, out, rows); break;
-        case code_shares: run_parts(s, w, size, rows); break;
+        case code_shares: run_shares(s, w, size, rows); break;
         case code_mean: run_mean(s, w, size, rows); break;
         case code_median: run_median(s, w, size, rows, scratch); break;
         case code_finite: {
@@ -470,11 +470,6 @@ static int encode(const program *self, int32_t column, PyObject *cell, Py_ssize_
 }
 
 /* ---- the type -------------------------------------------------------------------------------------------------- */
-
-static void gather(const program *self, const double *w, int32_t size, int32_t row, double *to)
-{
-    for (int32_t j = 0; j < self->width; j++) to[j] = w[(Py_ssize_t)self->result[j] * size + row];
-}
 
 static PyObject *answers(const program *self, const double *w, int32_t size, int32_t row)
 {
@@ -588,7 +583,7 @@ static PyObject *program_encoded(program *self, PyObject *args)
             int32_t found = plan_run(self, w, self->block, count, scratch);
             if (found >= 0) bad = start + found;
             for (int32_t r = 0; r < count; r++)
-                gather(self, w, self->block, r, (double *)out.buf + (start + r) * self->width);
+                plan_scores(self, w, self->block, r, (double *)out.buf + (start + r) * self->width);
         }
         Py_END_ALLOW_THREADS
         if (strange) PyErr_SetString(PyExc_ValueError, "a code of a category was expected");

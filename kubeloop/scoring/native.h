@@ -74,6 +74,12 @@ HIDDEN double *plan_room(const program *self, int32_t size, void **scratch);
  * refuse, or -1. Needs no lock. */
 HIDDEN int32_t plan_run(const program *self, double *w, int32_t size, int32_t rows, void *scratch);
 
+/* The scores of a row that the plan was run on. */
+static inline void plan_scores(const program *self, const double *w, int32_t size, int32_t row, double *to)
+{
+    for (int32_t j = 0; j < self->width; j++) to[j] = w[(Py_ssize_t)self->result[j] * size + row];
+}
+
 /* See forests.c. 0: no memory. Running needs no lock; `ranks` has room for one per row and read. */
 HIDDEN int forest_open(operation *s);
 HIDDEN void forest_close(forest *f);

@@ -124,6 +124,19 @@ def raw(path: str, body: bytes, *headers: str, method: str = "POST") -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def read(stream: Any, *told: bytes) -> bytes:
+    """Status, body and some headers of one answer; nothing where the connection was closed."""
+    status = stream.readline()
+    if not status:
+        return b""
+    headers: dict[bytes, bytes] = {}
+    while (line := stream.readline().strip()) != b"":
+        key, _, value = line.partition(b": ")
+        headers[key] = value
+    body = stream.read(int(headers.get(b"content-length", b"0")))
+    return b" ".join((status.split()[1], body, *(headers[key] for key in told)))
+
+
 def talk(port: int, pieces: list[bytes], answers: int) -> list[bytes]:
     """Send pieces over one connection and read so many responses; fewer when it is closed."""
     with socket.create_connection(("127.0.0.1", port), timeout=180) as connection:
@@ -132,13 +145,8 @@ def talk(port: int, pieces: list[bytes], answers: int) -> list[bytes]:
             connection.sendall(piece)
         with connection.makefile("rb") as stream:
             found: list[bytes] = []
-            while len(found) < answers and (status := stream.readline()):
-                headers = {}
-                while (line := stream.readline().strip()) != b"":
-                    key, _, value = line.partition(b": ")
-                    headers[key] = value
-                body = stream.read(int(headers.get(b"content-length", b"0")))
-                found.append(status.split()[1] + b" " + body)
+            while len(found) < answers and (answer := read(stream)):
+                found.append(answer)
             return found
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from kubeloop.serving.front import INLINE, TOGETHER
 
-from .test_fast import OTHER, ROW, V1, V2, WHOLE, raw, talk, tensors
+from .test_fast import OTHER, ROW, V1, V2, WHOLE, raw, read, talk, tensors
 
 CLIENTS = 40
 AGES = [{**ROW, "age": 20.0 + place} for place in range(CLIENTS)]
@@ -76,15 +76,6 @@ def together(served: Any, requests: list[bytes], *told: bytes, end: bool = False
         found = [read(stream, *told) for stream in streams]
         assert not end or all(stream.read() == b"" for stream in streams)
     return found
-
-
-def read(stream: Any, *told: bytes) -> bytes:
-    """Status, body and some headers of one answer."""
-    status, headers = stream.readline().split()[1], {}
-    while (line := stream.readline().strip()) != b"":
-        key, _, value = line.partition(b": ")
-        headers[key] = value
-    return b" ".join((status, stream.read(int(headers.get(b"content-length", b"0"))), *map(headers.get, told)))
 
 
 def v1(*rows: Any) -> bytes:
